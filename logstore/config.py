@@ -1,0 +1,225 @@
+"""Configuration as frozen values, checked when they are made; units are in the names.
+
+Topic configs are a table (`TOPIC_CONFIGS`), so that validation, `topic describe` and the
+documentation say the same. Kafka's dotted spelling of a key ("retention.ms") means ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from logstore.errors import InvalidConfigError
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+DAY_MS = 24 * 60 * 60 * 1000
+INT64_MAX = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigKey:
+    """One topic config: its default as text, what it may be, and what it is for."""
+
+    name: str
+    default: str
+    documentation: str
+    choices: tuple[str, ...] = ()
+    minimum: int = 0
+    maximum: int = 0
+
+    @property
+    def allowed(self) -> str:
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        return f"a whole number from {self.minimum} to {self.maximum}"
+
+    def parse(self, text: str) -> int | str:
+        if self.choices:
+            if text in self.choices:
+                return text
+        else:
+            try:
+                number = int(text)
+            except ValueError:
+                number = self.minimum - 1
+            if self.minimum <= number <= self.maximum:
+                return number
+        raise InvalidConfigError(
+            f"config {self.name}={text!r} is not valid: it takes {self.allowed}",
+            config=self.name,
+            value=text,
+            allowed=self.allowed,
+        )
+
+
+def _number(name: str, default: int, minimum: int, maximum: int, documentation: str) -> ConfigKey:
+    return ConfigKey(name, str(default), documentation, minimum=minimum, maximum=maximum)
+
+
+def _choice(name: str, choices: tuple[str, ...], documentation: str) -> ConfigKey:
+    return ConfigKey(name, choices[0], documentation, choices=choices)
+
+
+TOPIC_CONFIGS: dict[str, ConfigKey] = {
+    key.name: key
+    for key in (
+        _choice(
+            "durability",
+            ("fsync", "page_cache"),
+            "fsync: an acks=all append is answered after a sync that covers it. page_cache: it is "
+            "answered at once and flushed in the background; survives a killed process, not a "
+            "power loss.",
+        ),
+        _number(
+            "flush_interval_ms", 100, 1, DAY_MS,
+            "An append that nobody waits for is synced within this time.",
+        ),
+        _number(
+            "segment_bytes", 256 * MIB, 16 * KIB, 2 * GIB - 1,
+            "A segment file is closed and the next begun at this size.",
+        ),
+        _number(
+            "segment_ms", 7 * DAY_MS, 1, INT64_MAX,
+            "A segment is closed when its first record is older than this.",
+        ),
+        _number(
+            "index_interval_bytes", 4096, 64, 16 * MIB,
+            "One offset index entry for about this many bytes of log.",
+        ),
+        _number(
+            "retention_ms", -1, -1, INT64_MAX,
+            "Segments whose newest record is older than this are deleted; -1 keeps them.",
+        ),
+        _number(
+            "retention_bytes", -1, -1, INT64_MAX,
+            "Oldest segments are deleted while the partition is larger than this; -1 keeps them.",
+        ),
+        _number(
+            "max_message_bytes", 8 * MIB, 61, GIB,
+            "The largest record batch accepted, in bytes as sent (after compression).",
+        ),
+        _choice(
+            "message_timestamp_type",
+            ("CreateTime", "LogAppendTime"),
+            "Whether a record keeps its producer's timestamp or gets the time of its append.",
+        ),
+        _choice(
+            "partitioner",
+            ("murmur3", "murmur2", "crc32"),
+            "How clients choose the partition of a record with a key.",
+        ),
+        _choice(
+            "cleanup_policy",
+            ("delete",),
+            "What becomes of old segments: delete follows the retention configs.",
+        ),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TopicConfig:
+    """The effective configs of one topic. See TOPIC_CONFIGS for meaning and ranges."""
+
+    durability: str
+    flush_interval_ms: int
+    segment_bytes: int
+    segment_ms: int
+    index_interval_bytes: int
+    retention_ms: int
+    retention_bytes: int
+    max_message_bytes: int
+    message_timestamp_type: str
+    partitioner: str
+    cleanup_policy: str
+
+    @classmethod
+    def from_overrides(cls, overrides: Mapping[str, str]) -> TopicConfig:
+        """Defaults with `overrides` (canonical names) applied; raises InvalidConfigError."""
+        values = {
+            name: key.parse(overrides.get(name, key.default)) for name, key in TOPIC_CONFIGS.items()
+        }
+        return cls(**values)  # type: ignore[arg-type]
+
+    def as_mapping(self) -> dict[str, str]:
+        return {field.name: str(getattr(self, field.name)) for field in fields(self)}
+
+
+def canonical_topic_configs(configs: Mapping[str, str]) -> dict[str, str]:
+    """Check names and values; the same configs under our spelling. Raises InvalidConfigError."""
+    result: dict[str, str] = {}
+    for given, value in configs.items():
+        name = given.replace(".", "_")
+        key = TOPIC_CONFIGS.get(name)
+        if key is None:
+            known = ", ".join(sorted(TOPIC_CONFIGS))
+            raise InvalidConfigError(
+                f"there is no topic config {given!r}; the known ones are {known}", config=given
+            )
+        if name in result:
+            raise InvalidConfigError(f"config {name} is given twice", config=name)
+        result[name] = str(key.parse(value))
+    return result
+
+
+def _check_range(owner: object, name: str, minimum: float, maximum: float) -> None:
+    value = getattr(owner, name)
+    if not minimum <= value <= maximum:
+        raise InvalidConfigError(
+            f"{name}={value} is not valid: it takes a number from {minimum} to {maximum}",
+            config=name,
+            value=value,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GroupConfig:
+    """Limits and times of consumer groups, for all groups of a store."""
+
+    session_timeout_ms: int = 45_000
+    session_timeout_ms_min: int = 500
+    session_timeout_ms_max: int = 30 * 60 * 1000
+    heartbeat_interval_ms: int = 3_000
+    rebalance_timeout_ms: int = 5 * 60 * 1000
+    members_max: int = 10_000
+    offsets_retention_ms: int = 7 * DAY_MS
+    offset_metadata_bytes_max: int = 4096
+    classic_initial_rebalance_delay_ms: int = 0
+
+    def __post_init__(self) -> None:
+        _check_range(self, "session_timeout_ms_min", 1, self.session_timeout_ms_max)
+        _check_range(
+            self, "session_timeout_ms", self.session_timeout_ms_min, self.session_timeout_ms_max
+        )
+        _check_range(self, "heartbeat_interval_ms", 1, self.session_timeout_ms)
+        _check_range(self, "rebalance_timeout_ms", 1, INT64_MAX)
+        _check_range(self, "members_max", 1, 1_000_000)
+        _check_range(self, "offsets_retention_ms", 1, INT64_MAX)
+        _check_range(self, "offset_metadata_bytes_max", 0, 1 << 20)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Limits of a whole store; none of them changes what is stored."""
+
+    open_segments_max: int = 1_000  # each holds up to three files and maps (RLIMIT_NOFILE, max_map_count)
+    leases_max: int = 10_000  # views handed out and not yet closed
+    decompressed_bytes_max: int = 256 * MIB  # what one compressed batch may unfold to
+    partitions_max: int = 20_000
+    waiters_max: int = 100_000
+    retention_check_interval_ms: int = 30_000
+    offsets_topic_partitions: int = 1
+    flush_threads: int = 8  # files synced side by side in one flush round
+    syncfs_threshold: int = 16  # from this many dirty files on, one syncfs replaces them
+    group: GroupConfig = GroupConfig()
+
+    def __post_init__(self) -> None:
+        _check_range(self, "open_segments_max", 8, 1_000_000)
+        _check_range(self, "leases_max", 1, 10_000_000)
+        _check_range(self, "decompressed_bytes_max", 64 * KIB, 16 * GIB)
+        _check_range(self, "partitions_max", 1, 1_000_000)
+        _check_range(self, "waiters_max", 1, 100_000_000)
+        _check_range(self, "retention_check_interval_ms", 1, DAY_MS)
+        _check_range(self, "offsets_topic_partitions", 1, 50)
+        _check_range(self, "flush_threads", 1, 256)
+        _check_range(self, "syncfs_threshold", 1, 1_000_000)

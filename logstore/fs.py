@@ -1,0 +1,246 @@
+"""Files as an argument: what the engine asks of a file system, and the real one.
+
+The twins for tests are in logstore.testing: one that records calls, one in memory that
+forgets on a simulated power loss what was not synced.
+
+Errors are OSError, as the kernel gave them; the layer that knows what was being done turns
+them into logstore errors. Paths are absolute or relative `str`, joined with "/".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import mmap
+import os
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+IOV_MAX = 1024  # Linux UIO_MAXIOV
+
+
+class File(Protocol):
+    """One open file. Positional calls only, so threads may share it."""
+
+    @property
+    def path(self) -> str: ...
+
+    def write(self, buffers: Sequence[ReadableBuffer], position: int) -> int:
+        """Write all buffers one after the other at `position`; returns the bytes written.
+
+        Either everything is written or OSError is raised (then any prefix may be there).
+        """
+        ...
+
+    def read(self, count: int, position: int) -> bytes:
+        """Up to `count` bytes from `position`; shorter only at the end of the file."""
+        ...
+
+    def size(self) -> int: ...
+
+    def allocate(self, size: int) -> None:
+        """Make the file at least `size` bytes long with its blocks reserved (ENOSPC here, not later)."""
+        ...
+
+    def truncate(self, size: int) -> None: ...
+
+    def sync(self) -> None:
+        """fdatasync: content and size are on disk when it returns."""
+        ...
+
+    def map(self, length: int) -> memoryview:
+        """A read-only shared view of the first `length` bytes (<= size); sees later writes.
+
+        It stays valid while a view of it lives, also after close and unlink.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Lock(Protocol):
+    def release(self) -> None: ...
+
+
+class FileSystem(Protocol):
+    def open(self, path: str, *, write: bool = True, create: bool = False) -> File:
+        """Open an existing file; with `create` make it when it is missing."""
+        ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def is_directory(self, path: str) -> bool: ...
+
+    def list_directory(self, path: str) -> list[str]:
+        """Names in it, sorted."""
+        ...
+
+    def make_directory(self, path: str) -> None:
+        """Make it and its missing parents; no error if it is there."""
+        ...
+
+    def rename(self, source: str, target: str) -> None:
+        """Atomic; replaces a target file. Durable after sync_directory of the parent(s)."""
+        ...
+
+    def unlink(self, path: str) -> None: ...
+
+    def remove_tree(self, path: str) -> None: ...
+
+    def sync_directory(self, path: str) -> None: ...
+
+    def sync_file_system(self, path: str) -> None:
+        """syncfs: everything written on the file system that holds `path` is on disk."""
+        ...
+
+    def lock(self, path: str) -> Lock | None:
+        """Take the exclusive lock file `path`; None when another process holds it."""
+        ...
+
+    def boot_id(self) -> str:
+        """Changes when the machine restarts, that is when unsynced bytes may have been lost."""
+        ...
+
+
+class RealFile:
+    """A file of the operating system; see File."""
+
+    __slots__ = ("_fd", "_path", "_writable")
+
+    def __init__(self, path: str, fd: int, *, writable: bool) -> None:
+        self._path = path
+        self._fd = fd
+        self._writable = writable
+
+    @property
+    def path(self) -> str:
+        return self._path
+
+    def write(self, buffers: Sequence[ReadableBuffer], position: int) -> int:
+        done = os.pwritev(self._fd, buffers, position)
+        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        total = sum(view.nbytes for view in views)
+        while done < total:  # a short write: a signal, or a disk that is nearly full
+            rest = b"".join(views)[done:]
+            done += os.pwrite(self._fd, rest, position + done)
+        return total
+
+    def read(self, count: int, position: int) -> bytes:
+        data = os.pread(self._fd, count, position)
+        while 0 < len(data) < count:
+            more = os.pread(self._fd, count - len(data), position + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def allocate(self, size: int) -> None:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._fd, 0, size)
+        elif self.size() < size:  # not Linux: no reservation to be had
+            os.ftruncate(self._fd, size)
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+
+    def sync(self) -> None:
+        os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+
+    def map(self, length: int) -> memoryview:
+        if length == 0:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(self._fd, length, access=mmap.ACCESS_READ))
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class RealLock:
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def release(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class RealFileSystem:
+    """The operating system's files; stateless, so safe in any thread."""
+
+    def open(self, path: str, *, write: bool = True, create: bool = False) -> RealFile:
+        flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC
+        if create:
+            flags |= os.O_CREAT
+        return RealFile(path, os.open(path, flags, 0o644), writable=write)
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+    def is_directory(self, path: str) -> bool:
+        return os.path.isdir(path)
+
+    def list_directory(self, path: str) -> list[str]:
+        return sorted(os.listdir(path))
+
+    def make_directory(self, path: str) -> None:
+        os.makedirs(path, exist_ok=True)
+
+    def rename(self, source: str, target: str) -> None:
+        os.rename(source, target)
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def remove_tree(self, path: str) -> None:
+        shutil.rmtree(path)
+
+    def sync_directory(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def sync_file_system(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _syncfs(fd)
+        finally:
+            os.close(fd)
+
+    def lock(self, path: str) -> RealLock | None:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        return RealLock(fd)
+
+    def boot_id(self) -> str:
+        try:
+            with open("/proc/sys/kernel/random/boot_id") as file:
+                return file.read().strip()
+        except OSError:  # not Linux: every start counts as a restart of the machine
+            return f"unknown-{os.urandom(8).hex()}"
+
+
+def _syncfs(fd: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "syncfs"):
+        os.sync()
+    elif libc.syncfs(fd) != 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno))

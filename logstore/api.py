@@ -1,0 +1,514 @@
+"""LogStore: the verbs and plain values that every client class and every listener sees.
+
+Two protocols. `LogStore` is what a client needs; LocalLogStore (embedded) and RemoteLogStore
+(over gRPC) implement it, so Producer, Consumer and Admin are written once. `ServedLogStore`
+adds what a listener needs to serve without ever blocking its event loop; only the local store
+implements it.
+
+Offsets count records, timestamps are milliseconds since the epoch (UTC), batches are Kafka
+record batches v2 as bytes. All methods are thread-safe. Errors are those of logstore.errors.
+"""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from logstore.errors import LogStoreError
+from logstore.pending import Pending
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from _typeshed import ReadableBuffer
+
+OFFSET_UNKNOWN = -1
+TIMESTAMP_UNKNOWN = -1
+LEADER_EPOCH_UNKNOWN = -1
+EPOCH_JOIN = 0  # GroupHeartbeat.member_epoch of a member that joins
+EPOCH_LEAVE = -1  # ... that leaves for good
+EPOCH_LEAVE_STATIC = -2  # ... that leaves but will be back under its instance id
+
+
+class TopicPartition(NamedTuple):
+    topic: str
+    partition: int
+
+
+# --- topics and the cluster -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """What to create. `configs` override the defaults of logstore.config.TOPIC_CONFIGS."""
+
+    name: str
+    partitions: int = 1
+    configs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionInfo:
+    """One partition as it stands now; `endpoint` ("host:port") serves it, "" means this store."""
+
+    partition: int
+    endpoint: str
+    leader_epoch: int
+    log_start_offset: int
+    high_watermark: int
+    log_end_offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """`configs` holds every config's effective value, `overrides` the ones set for the topic."""
+
+    name: str
+    topic_id: uuid.UUID
+    internal: bool
+    configs: Mapping[str, str]
+    overrides: Mapping[str, str]
+    partitions: tuple[PartitionInfo, ...]
+
+    @property
+    def partitioner(self) -> str:
+        return self.configs["partitioner"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    cluster_id: str
+    node_id: int
+    endpoints: tuple[str, ...]
+    version: str
+
+
+# --- producing ------------------------------------------------------------------------------
+
+
+class Acks(enum.IntEnum):
+    """When an append is answered. Kafka's numbers."""
+
+    ALL = -1  # durable as the topic's `durability` says
+    NONE = 0  # at once, whatever becomes of it
+    LEADER = 1  # written, not yet synced
+
+
+class Appended(NamedTuple):
+    """Where a batch was stored. `log_append_time_ms` is -1 for CreateTime topics;
+    `duplicate` tells that this producer's sequence was stored there before."""
+
+    base_offset: int
+    last_offset: int
+    log_append_time_ms: int
+    log_start_offset: int
+    duplicate: bool
+
+
+class ProducerIdentity(NamedTuple):
+    producer_id: int
+    producer_epoch: int
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+class OffsetSpec(enum.IntEnum):
+    """Special timestamps of `list_offsets`. Kafka's numbers."""
+
+    LATEST = -1
+    EARLIEST = -2
+    MAX_TIMESTAMP = -3
+
+
+class OffsetQuery(NamedTuple):
+    """`timestamp_ms`: the first record at or after it is asked for; or an OffsetSpec."""
+
+    topic: str
+    partition: int
+    timestamp_ms: int
+
+
+class OffsetAnswer(NamedTuple):
+    """`offset` -1: no such record. Either `error` is set or the rest means something."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    leader_epoch: int
+    error: LogStoreError | None = None
+
+
+class FetchPosition(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+    bytes_max: int
+
+
+class FetchedPartition(NamedTuple):
+    """`data`: whole batches, one after the other; the first may begin below the asked offset.
+
+    `cold`: nothing was read because the bytes would have to come from disk (see fetch).
+    """
+
+    topic: str
+    partition: int
+    data: memoryview
+    high_watermark: int
+    log_start_offset: int
+    last_stable_offset: int
+    error: LogStoreError | None = None
+    cold: bool = False
+
+
+class FetchResult(Protocol):
+    """Leased views of the log; valid until close (or the end of the with block)."""
+
+    @property
+    def partitions(self) -> Sequence[FetchedPartition]: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> FetchResult: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Registration(Protocol):
+    def cancel(self) -> None:
+        """Forget the callback; harmless when it has already run."""
+        ...
+
+
+class Reader(Protocol):
+    """A reading position in many partitions, fed as fast as its buffer allows.
+
+    Used by one thread at a time, but for `wake` and `close`.
+    """
+
+    def set_position(self, topic: str, partition: int, offset: int) -> None:
+        """Start (or go on) reading the partition from `offset`; drops what was read ahead."""
+        ...
+
+    def remove(self, topic: str, partition: int) -> None:
+        """Stop reading the partition and drop what was read ahead of it."""
+        ...
+
+    def poll(self, timeout: float) -> list[FetchedPartition]:
+        """What has arrived, waiting up to `timeout` seconds for the first of it.
+
+        Each item's position moves behind its last batch. The views live as long as they are
+        referenced. An item with `error` is not read on before the next set_position.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Make a waiting poll return now. Safe from any thread."""
+        ...
+
+    def close(self) -> None: ...
+
+
+# --- groups ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GroupHeartbeat:
+    """A member of a server-assigned group says that it lives and what it owns.
+
+    Joins with member_epoch 0 (member_id may be "": one is given), leaves with -1, or -2 if it
+    is static and will be back. `owned` None means: as in the last heartbeat.
+    `subscribed_topics` and `subscribed_pattern` (RE2, matched against whole names): None means
+    as before; at least one is needed to join.
+    """
+
+    group_id: str
+    member_id: str = ""
+    member_epoch: int = EPOCH_JOIN
+    instance_id: str | None = None
+    client_id: str = ""
+    client_host: str = ""
+    session_timeout_ms: int | None = None
+    rebalance_timeout_ms: int | None = None
+    subscribed_topics: tuple[str, ...] | None = None
+    subscribed_pattern: str | None = None
+    assignor: str | None = None
+    owned: tuple[TopicPartition, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAssignment:
+    """The answer: what the member should own now, at this epoch.
+
+    It must first give up what it owns beyond `partitions` and say so in its next heartbeat.
+    `settled`: nothing more will change until the group does.
+    """
+
+    member_id: str
+    member_epoch: int
+    heartbeat_interval_ms: int
+    partitions: tuple[TopicPartition, ...]
+    settled: bool = True
+
+
+class OffsetToCommit(NamedTuple):
+    topic: str
+    partition: int
+    offset: int
+    leader_epoch: int = LEADER_EPOCH_UNKNOWN
+    metadata: str = ""
+
+
+class CommittedOffset(NamedTuple):
+    """offset -1: nothing is committed."""
+
+    topic: str
+    partition: int
+    offset: int
+    leader_epoch: int
+    metadata: str
+    commit_timestamp_ms: int
+
+
+class GroupKind(enum.StrEnum):
+    CONSUMER = "consumer"  # assigned by the server
+    CLASSIC = "classic"  # assigned by its leader (Kafka's join/sync)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSummary:
+    group_id: str
+    kind: GroupKind
+    state: str  # empty | reconciling | stable; classic: also preparing | completing; dead
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemberInfo:
+    member_id: str
+    instance_id: str | None
+    client_id: str
+    client_host: str
+    member_epoch: int
+    subscribed_topics: tuple[str, ...]
+    subscribed_pattern: str | None
+    assigned: tuple[TopicPartition, ...]  # owned now
+    target: tuple[TopicPartition, ...]  # to be owned
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """`committed` -1: nothing committed; lag then counts from the log start."""
+
+    topic: str
+    partition: int
+    committed: int
+    high_watermark: int
+    lag: int
+    metadata: str
+    member_id: str  # who owns it now, "" for nobody
+
+
+@dataclass(frozen=True, slots=True)
+class GroupInfo:
+    group_id: str
+    kind: GroupKind
+    state: str
+    group_epoch: int
+    assignor: str
+    members: tuple[MemberInfo, ...]
+    offsets: tuple[PartitionLag, ...]
+    endpoint: str = ""
+
+
+class ResetTo(enum.StrEnum):
+    EARLIEST = "earliest"
+    LATEST = "latest"
+    OFFSET = "offset"
+    TIMESTAMP = "timestamp"
+    SHIFT = "shift"
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetReset:
+    """Move a group's committed offsets; `value` is the offset, timestamp (ms) or shift.
+
+    Partitions: those named, or all of the named topics. Targets outside the log are moved to
+    its nearest end. The group must have no members.
+    """
+
+    group_id: str
+    to: ResetTo
+    value: int = 0
+    topics: tuple[str, ...] = ()
+    partitions: tuple[TopicPartition, ...] = ()
+    dry_run: bool = False
+
+
+# --- the verbs ------------------------------------------------------------------------------
+
+
+class LogStore(Protocol):
+    """What a client may ask of a store. Methods may block for the time of one request."""
+
+    # the store and its topics
+    def describe_store(self) -> StoreInfo: ...
+
+    def create_topic(self, spec: TopicSpec, *, validate_only: bool = False) -> TopicInfo: ...
+
+    def delete_topic(self, name: str) -> None: ...
+
+    def describe_topics(
+        self, names: Sequence[str] | None = None, *, include_internal: bool = False
+    ) -> list[TopicInfo]:
+        """The named topics in that order (UnknownTopicError if one is missing), or all."""
+        ...
+
+    def alter_topic(
+        self, name: str, *, set_configs: Mapping[str, str], reset_configs: Sequence[str] = ()
+    ) -> TopicInfo: ...
+
+    def add_partitions(self, name: str, *, total: int) -> TopicInfo: ...
+
+    # records
+    def init_producer(self) -> ProducerIdentity:
+        """A producer id never given before, durable."""
+        ...
+
+    def append(
+        self, topic: str, partition: int, batch: ReadableBuffer, *, acks: Acks = Acks.ALL
+    ) -> Pending[Appended]:
+        """Store one batch. Never blocks for the sync: the Pending ends when `acks` is met.
+
+        The order of calls for one partition is the order of the log. The batch must not be
+        changed before the Pending is done. Errors come through the Pending.
+        """
+        ...
+
+    def open_reader(
+        self, *, bytes_max: int, partition_bytes_max: int, read_committed: bool = False
+    ) -> Reader:
+        """`bytes_max`: what may be read ahead of the user, in bytes."""
+        ...
+
+    def list_offsets(self, queries: Sequence[OffsetQuery]) -> list[OffsetAnswer]: ...
+
+    def delete_records(self, topic: str, partition: int, *, before_offset: int) -> int:
+        """Forget all below `before_offset` (-1: the high watermark); returns the log start."""
+        ...
+
+    # groups
+    def group_heartbeat(self, heartbeat: GroupHeartbeat, *, wait: float = 0.0) -> GroupAssignment:
+        """One heartbeat. With `wait` the answer may take that many seconds if there is nothing
+        that the member does not know: then it comes at once when something changes."""
+        ...
+
+    def commit_offsets(
+        self,
+        group_id: str,
+        offsets: Sequence[OffsetToCommit],
+        *,
+        member_id: str = "",
+        member_epoch: int = -1,
+    ) -> Pending[None]:
+        """All or none. Without a member (epoch -1) only for a group that has no members."""
+        ...
+
+    def committed_offsets(
+        self, group_id: str, partitions: Sequence[TopicPartition] | None = None
+    ) -> list[CommittedOffset]:
+        """For the named partitions (offset -1 where nothing is), or all that have one."""
+        ...
+
+    def list_groups(self) -> list[GroupSummary]: ...
+
+    def describe_group(self, group_id: str) -> GroupInfo: ...
+
+    def delete_group(self, group_id: str) -> None: ...
+
+    def delete_offsets(self, group_id: str, partitions: Sequence[TopicPartition]) -> None: ...
+
+    def reset_offsets(self, reset: OffsetReset) -> list[CommittedOffset]:
+        """The new offsets (what they would be, with dry_run)."""
+        ...
+
+    def find_group(self, group_id: str) -> str:
+        """The endpoint that serves the group; "" means this store."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class ServedLogStore(LogStore, Protocol):
+    """What a listener asks of the local store. Nothing here blocks but where it says so.
+
+    The driver (an event loop, or the thread of logstore.open) calls `tick` at `next_deadline`,
+    and runs `run_flush` and `run_maintenance` in threads when `notify` has said so.
+    """
+
+    def fetch(
+        self,
+        positions: Sequence[FetchPosition],
+        *,
+        bytes_max: int,
+        read_committed: bool = False,
+        cold_ok: bool = False,
+    ) -> FetchResult:
+        """What is there now. With `cold_ok` it may block to read from disk; without, such a
+        partition comes back as `cold`: call again with cold_ok in a worker thread."""
+        ...
+
+    def wait_for_data(
+        self, positions: Sequence[FetchPosition], on_ready: Callable[[], None]
+    ) -> Registration:
+        """Call back once, from any thread, when one of the positions may have something new
+        (data or an error); at once if it already has."""
+        ...
+
+    def heartbeat_now(self, heartbeat: GroupHeartbeat) -> GroupAssignment:
+        """group_heartbeat without waiting."""
+        ...
+
+    def watch_member(
+        self, group_id: str, member_id: str, known: GroupAssignment, on_change: Callable[[], None]
+    ) -> Registration:
+        """Call back once when the member's next heartbeat would be answered with something
+        other than `known`, or with an error."""
+        ...
+
+    def attach_driver(
+        self, *, on_flush: Callable[[], None], on_deadline: Callable[[], None]
+    ) -> None:
+        """`on_flush`: run_flush has work now. `on_deadline`: next_deadline has moved forward.
+        Both may be called from any thread and must not block."""
+        ...
+
+    def next_deadline(self) -> float | None:
+        """When tick has to be called next, in Clock.monotonic seconds."""
+        ...
+
+    def tick(self) -> None:
+        """Time-driven work that does not block: sessions, delayed flushes."""
+        ...
+
+    def run_flush(self) -> None:
+        """Blocks: one flush round, if there is something to flush."""
+        ...
+
+    def run_maintenance(self) -> None:
+        """Blocks: retention, expiry of offsets; cheap when nothing is due."""
+        ...

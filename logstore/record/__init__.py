@@ -1,0 +1,60 @@
+"""Kafka record batches: bytes to values and back, with no I/O and no clock. See README.md."""
+
+from logstore.record._codec import Record, is_compiled
+from logstore.record.batch import (
+    check_batch_bytes,
+    check_crc,
+    decode_records,
+    iter_batches,
+    patch_offsets,
+    validate_batch,
+    with_log_append_time,
+    with_producer,
+)
+from logstore.record.builder import BatchBuilder, BatchFields, encode_batch
+from logstore.record.columns import BytesColumn, Columns, concat_columns, decode_columns
+from logstore.record.compression import CODEC_NAMES, codec_code
+from logstore.record.format import (
+    HEADER_BYTES,
+    NO_PRODUCER_EPOCH,
+    NO_PRODUCER_ID,
+    NO_SEQUENCE,
+    NO_TIMESTAMP,
+    TIMESTAMP_CREATE_TIME,
+    TIMESTAMP_LOG_APPEND_TIME,
+    BatchHeader,
+    header_prefix,
+    parse_header,
+)
+
+__all__ = [
+    "CODEC_NAMES",
+    "HEADER_BYTES",
+    "NO_PRODUCER_EPOCH",
+    "NO_PRODUCER_ID",
+    "NO_SEQUENCE",
+    "NO_TIMESTAMP",
+    "TIMESTAMP_CREATE_TIME",
+    "TIMESTAMP_LOG_APPEND_TIME",
+    "BatchBuilder",
+    "BatchFields",
+    "BatchHeader",
+    "BytesColumn",
+    "Columns",
+    "Record",
+    "check_batch_bytes",
+    "check_crc",
+    "codec_code",
+    "concat_columns",
+    "decode_columns",
+    "decode_records",
+    "encode_batch",
+    "header_prefix",
+    "is_compiled",
+    "iter_batches",
+    "parse_header",
+    "patch_offsets",
+    "validate_batch",
+    "with_log_append_time",
+    "with_producer",
+]

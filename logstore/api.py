@@ -265,6 +265,15 @@ class GroupAssignment:
     settled: bool = True
 
 
+def is_news(heartbeat: GroupHeartbeat, answer: GroupAssignment) -> bool:
+    """Whether the answer tells the member anything beyond what its heartbeat said it knows."""
+    return (
+        answer.member_id != heartbeat.member_id
+        or answer.member_epoch != heartbeat.member_epoch
+        or (heartbeat.owned is not None and set(answer.partitions) != set(heartbeat.owned))
+    )
+
+
 class OffsetToCommit(NamedTuple):
     topic: str
     partition: int
@@ -455,6 +464,10 @@ class LogStore(Protocol):
 
 class ServedLogStore(LogStore, Protocol):
     """What a listener asks of the local store. Nothing here blocks but where it says so.
+
+    Of LogStore's verbs those that change topics, init_producer, delete_records, the offset
+    look-ups by timestamp and the changes of groups but commit_offsets may block for a sync or a
+    read from disk: call them in a worker thread.
 
     The driver (an event loop, or the thread of logstore.open) calls `tick` at `next_deadline`,
     and runs `run_flush` and `run_maintenance` in threads when `notify` has said so.

@@ -145,20 +145,25 @@ class TopicConfig:
         return {field.name: str(getattr(self, field.name)) for field in fields(self)}
 
 
+def topic_config_key(given: str) -> ConfigKey:
+    """The config of that name, in our spelling or Kafka's. Raises InvalidConfigError."""
+    key = TOPIC_CONFIGS.get(given.replace(".", "_"))
+    if key is None:
+        known = ", ".join(sorted(TOPIC_CONFIGS))
+        raise InvalidConfigError(
+            f"there is no topic config {given!r}; the known ones are {known}", config=given
+        )
+    return key
+
+
 def canonical_topic_configs(configs: Mapping[str, str]) -> dict[str, str]:
     """Check names and values; the same configs under our spelling. Raises InvalidConfigError."""
     result: dict[str, str] = {}
     for given, value in configs.items():
-        name = given.replace(".", "_")
-        key = TOPIC_CONFIGS.get(name)
-        if key is None:
-            known = ", ".join(sorted(TOPIC_CONFIGS))
-            raise InvalidConfigError(
-                f"there is no topic config {given!r}; the known ones are {known}", config=given
-            )
-        if name in result:
-            raise InvalidConfigError(f"config {name} is given twice", config=name)
-        result[name] = str(key.parse(value))
+        key = topic_config_key(given)
+        if key.name in result:
+            raise InvalidConfigError(f"config {key.name} is given twice", config=key.name)
+        result[key.name] = str(key.parse(value))
     return result
 
 

@@ -46,12 +46,16 @@ class LeasedFetch:
 
 
 class OneShot:
-    """Several registrations that share one callback, which runs once and cancels the rest."""
+    """Several registrations that share one callback, which runs once and cancels the rest.
 
-    __slots__ = ("_callback", "_lock", "_registrations", "_spent")
+    `finished` runs once too, when it fired or was cancelled.
+    """
 
-    def __init__(self, callback: Callable[[], None]) -> None:
+    __slots__ = ("_callback", "_finished", "_lock", "_registrations", "_spent")
+
+    def __init__(self, callback: Callable[[], None], finished: Callable[[], None]) -> None:
         self._callback = callback
+        self._finished = finished
         self._lock = threading.Lock()
         self._registrations: list[Registration] = []
         self._spent = False
@@ -82,6 +86,7 @@ class OneShot:
             registrations, self._registrations = self._registrations, []
         for registration in registrations:
             registration.cancel()
+        self._finished()
         return True
 
 

@@ -1,0 +1,502 @@
+"""LocalLogStore: a directory opened for reading and writing; implements api.ServedLogStore.
+
+The engine's root: it wires catalog, partition logs, flusher and groups together and maps the
+verbs onto them. It starts no thread; see `attach_driver` for who does the waiting.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+
+from logstore import __version__, api
+from logstore.api import (
+    Acks,
+    Appended,
+    FetchedPartition,
+    FetchPosition,
+    GroupAssignment,
+    GroupHeartbeat,
+    OffsetAnswer,
+    OffsetQuery,
+    OffsetSpec,
+    TopicInfo,
+)
+from logstore.catalog import OFFSETS_TOPIC
+from logstore.clock import Clock, SystemClock
+from logstore.config import StoreConfig
+from logstore.errors import LogStoreError, StoreClosedError, TooManyRequestsError
+from logstore.flush_wait import pending_flush
+from logstore.fs import FileSystem, RealFileSystem
+from logstore.group import GroupCoordinator
+from logstore.journal import Journal
+from logstore.log import PartitionLog
+from logstore.pending import Pending
+from logstore.reader import LeasedFetch, LocalReader, OneShot
+from logstore.store_files import create_or_read_meta, take_lock
+from logstore.topic_table import OpenTopic, TopicTable
+
+NO_DATA = memoryview(b"")
+
+
+def _ignore() -> None:
+    """The driver's place before there is one."""
+
+
+class LocalLogStore:
+    """An open store. Thread-safe; make one with `open`, end it with `close`."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        config: StoreConfig,
+        fs: FileSystem,
+        clock: Clock,
+        endpoint: str,
+        executor: Executor | None,
+        new_id: Callable[[], uuid.UUID],
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._endpoint = endpoint
+        self._closed = False
+        self._waiters = 0
+        self._waiters_lock = threading.Lock()
+        self._on_deadline: Callable[[], None] = _ignore
+        fs.make_directory(path)
+        self._lock_file = take_lock(fs, path)
+        try:
+            self._meta = create_or_read_meta(fs, path, new_id())
+            self._table = TopicTable(
+                fs,
+                path,
+                limits=config,
+                clock=clock,
+                executor=executor,
+                new_id=new_id,
+                on_change=self._topics_changed,
+            )
+            self._flusher = self._table.flusher
+            self._groups = self._open_groups(new_id)
+        except BaseException:
+            self._lock_file.release()
+            raise
+        self._maintenance_due = clock.monotonic()
+
+    @classmethod
+    def open(
+        cls,
+        path: str,
+        *,
+        config: StoreConfig | None = None,
+        fs: FileSystem | None = None,
+        clock: Clock | None = None,
+        endpoint: str = "",
+        executor: Executor | None = None,
+        new_id: Callable[[], uuid.UUID] = uuid.uuid4,
+    ) -> LocalLogStore:
+        """Open the store in directory `path`, made if missing, and recover it.
+
+        `endpoint` ("host:port") is what metadata will say serves its partitions. `executor`, if
+        given, syncs several files side by side in a flush round; the caller shuts it down.
+
+        Raises StoreLockedError, StoreFormatError, CorruptDataError, OSError.
+        """
+        return cls(
+            path,
+            config=config or StoreConfig(),
+            fs=fs or RealFileSystem(),
+            clock=clock or SystemClock(),
+            endpoint=endpoint,
+            executor=executor,
+            new_id=new_id,
+        )
+
+    def _open_groups(self, new_id: Callable[[], uuid.UUID]) -> GroupCoordinator:
+        journal = Journal(
+            logs=lambda: found.logs if (found := self._table.find(OFFSETS_TOPIC)) else (),
+            create=lambda: self._table.create_internal(
+                OFFSETS_TOPIC, self._config.offsets_topic_partitions
+            ).logs,
+            flusher=self._flusher,
+            clock=self._clock,
+            decompressed_bytes_max=self._config.decompressed_bytes_max,
+        )
+        return GroupCoordinator(
+            self._config.group, self._clock, journal, GroupTopics(self._table), new_id
+        )
+
+    # --- the store and its topics -----------------------------------------------------------
+
+    def describe_store(self) -> api.StoreInfo:
+        return api.StoreInfo(
+            cluster_id=self._meta.cluster_id,
+            node_id=self._meta.node_id,
+            endpoints=(self._endpoint,),
+            version=__version__,
+        )
+
+    def create_topic(self, spec: api.TopicSpec, *, validate_only: bool = False) -> TopicInfo:
+        self._check_open()
+        return self._describe(self._table.create(spec, validate_only=validate_only))
+
+    def delete_topic(self, name: str) -> None:
+        self._check_open()
+        self._table.delete(name)
+
+    def describe_topics(
+        self, names: Sequence[str] | None = None, *, include_internal: bool = False
+    ) -> list[TopicInfo]:
+        self._check_open()
+        if names is not None:
+            return [self._describe(self._table.get(name)) for name in names]
+        return [
+            self._describe(opened)
+            for opened in self._table.all()
+            if include_internal or not opened.topic.internal
+        ]
+
+    def alter_topic(
+        self, name: str, *, set_configs: Mapping[str, str], reset_configs: Sequence[str] = ()
+    ) -> TopicInfo:
+        self._check_open()
+        return self._describe(
+            self._table.alter(name, set_configs=set_configs, reset_configs=reset_configs)
+        )
+
+    def add_partitions(self, name: str, *, total: int) -> TopicInfo:
+        self._check_open()
+        return self._describe(self._table.add_partitions(name, total))
+
+    def _describe(self, opened: OpenTopic) -> TopicInfo:
+        return TopicInfo(
+            name=opened.topic.name,
+            topic_id=opened.topic.topic_id,
+            internal=opened.topic.internal,
+            configs=opened.config.as_mapping(),
+            overrides=dict(opened.topic.overrides),
+            partitions=tuple(
+                api.PartitionInfo(
+                    partition=log.partition,
+                    endpoint=self._endpoint,
+                    leader_epoch=log.leader_epoch,
+                    log_start_offset=log.log_start_offset,
+                    high_watermark=log.high_watermark,
+                    log_end_offset=log.log_end_offset,
+                    size_bytes=log.size_bytes,
+                )
+                for log in opened.logs
+            ),
+        )
+
+    def _topics_changed(self) -> None:
+        self._groups.topics_changed()
+        self._announce_deadline()
+
+    # --- records ----------------------------------------------------------------------------
+
+    def init_producer(self) -> api.ProducerIdentity:
+        self._check_open()
+        return api.ProducerIdentity(self._table.allocate_producer_id(), 0)
+
+    def append(
+        self, topic: str, partition: int, batch: api.ReadableBuffer, *, acks: Acks = Acks.ALL
+    ) -> Pending[Appended]:
+        try:
+            self._check_open()
+            log = self._table.log_for_users(topic, partition)
+            stored = log.append(batch, acks_all=acks is Acks.ALL)
+        except LogStoreError as error:
+            return Pending.failed(error)
+        answer = Appended(
+            base_offset=stored.base_offset,
+            last_offset=stored.last_offset,
+            log_append_time_ms=stored.log_append_time_ms,
+            log_start_offset=log.log_start_offset,
+            duplicate=stored.duplicate,
+        )
+        if acks is not Acks.ALL:
+            return Pending.completed(answer)
+        return pending_flush(log, self._flusher, stored.last_offset, answer)
+
+    def open_reader(
+        self, *, bytes_max: int, partition_bytes_max: int, read_committed: bool = False
+    ) -> LocalReader:
+        self._check_open()
+        return LocalReader(
+            self,
+            bytes_max=bytes_max,
+            partition_bytes_max=partition_bytes_max,
+            read_committed=read_committed,
+        )
+
+    def fetch(
+        self,
+        positions: Sequence[FetchPosition],
+        *,
+        bytes_max: int,
+        read_committed: bool = False,
+        cold_ok: bool = False,
+    ) -> LeasedFetch:
+        """See api.ServedLogStore. A partition's error is in its item; none is raised but
+        StoreClosedError."""
+        self._check_open()
+        partitions: list[FetchedPartition] = []
+        leases = []
+        room = bytes_max
+        for position in positions:
+            if room <= 0:
+                break
+            try:
+                log = self._table.log(position.topic, position.partition)
+                lease = log.read(
+                    position.offset, bytes_max=min(position.bytes_max, room), cold_ok=cold_ok
+                )
+            except LogStoreError as error:
+                partitions.append(_failed(position, error))
+                continue
+            leases.append(lease)
+            room -= lease.data.nbytes
+            partitions.append(
+                FetchedPartition(
+                    topic=position.topic,
+                    partition=position.partition,
+                    data=lease.data,
+                    high_watermark=log.high_watermark,
+                    log_start_offset=log.log_start_offset,
+                    last_stable_offset=log.last_stable_offset,
+                    cold=lease.cold,
+                )
+            )
+        return LeasedFetch(partitions, leases)
+
+    def wait_for_data(
+        self, positions: Sequence[FetchPosition], on_ready: Callable[[], None]
+    ) -> OneShot:
+        self._check_open()
+        self._take_waiters(len(positions))
+
+        def finished() -> None:
+            self._take_waiters(-len(positions))
+
+        waiting = OneShot(on_ready, finished)
+        for position in positions:
+            if waiting.spent:
+                break
+            try:
+                log = self._table.log(position.topic, position.partition)
+                log.check_offset(position.offset)
+            except LogStoreError:  # the next fetch tells it
+                waiting.fire()
+                break
+            registration = log.on_high_watermark(
+                position.offset + 1, lambda _error: waiting.fire()
+            )
+            waiting.add(registration)
+        return waiting
+
+    def _take_waiters(self, count: int) -> None:
+        with self._waiters_lock:
+            if count > 0 and self._waiters + count > self._config.waiters_max:
+                raise TooManyRequestsError(
+                    f"{self._waiters} partitions are being waited for, the limit is "
+                    f"{self._config.waiters_max} (waiters_max)"
+                )
+            self._waiters += count
+
+    def list_offsets(self, queries: Sequence[OffsetQuery]) -> list[OffsetAnswer]:
+        self._check_open()
+        return [self._list_offset(query) for query in queries]
+
+    def _list_offset(self, query: OffsetQuery) -> OffsetAnswer:
+        try:
+            log = self._table.log(query.topic, query.partition)
+            offset, timestamp = self._locate(log, query.timestamp_ms)
+        except LogStoreError as error:
+            return OffsetAnswer(
+                query.topic,
+                query.partition,
+                api.OFFSET_UNKNOWN,
+                api.TIMESTAMP_UNKNOWN,
+                api.LEADER_EPOCH_UNKNOWN,
+                error,
+            )
+        return OffsetAnswer(query.topic, query.partition, offset, timestamp, log.leader_epoch)
+
+    @staticmethod
+    def _locate(log: PartitionLog, timestamp_ms: int) -> tuple[int, int]:
+        if timestamp_ms == OffsetSpec.LATEST:
+            return log.last_stable_offset, api.TIMESTAMP_UNKNOWN
+        if timestamp_ms == OffsetSpec.EARLIEST:
+            return log.log_start_offset, api.TIMESTAMP_UNKNOWN
+        if timestamp_ms == OffsetSpec.MAX_TIMESTAMP:
+            found = log.offset_for_max_timestamp()
+        else:
+            found = log.offset_for_timestamp(timestamp_ms)
+        return found or (api.OFFSET_UNKNOWN, api.TIMESTAMP_UNKNOWN)
+
+    def delete_records(self, topic: str, partition: int, *, before_offset: int) -> int:
+        self._check_open()
+        log = self._table.log_for_users(topic, partition)
+        return log.delete_records(log.high_watermark if before_offset == -1 else before_offset)
+
+    # --- groups -----------------------------------------------------------------------------
+
+    def heartbeat_now(self, heartbeat: GroupHeartbeat) -> GroupAssignment:
+        self._check_open()
+        answer = self._groups.heartbeat(heartbeat)
+        self._announce_deadline()
+        return answer
+
+    def watch_member(
+        self, group_id: str, member_id: str, known: GroupAssignment, on_change: Callable[[], None]
+    ) -> api.Registration:
+        self._check_open()
+        return self._groups.watch_member(group_id, member_id, known, on_change)
+
+    def group_heartbeat(self, heartbeat: GroupHeartbeat, *, wait: float = 0.0) -> GroupAssignment:
+        answer = self.heartbeat_now(heartbeat)
+        if wait <= 0 or api.is_news(heartbeat, answer):
+            return answer
+        changed = threading.Event()
+        watching = self.watch_member(heartbeat.group_id, answer.member_id, answer, changed.set)
+        try:
+            changed.wait(wait)
+        finally:
+            watching.cancel()
+        return self.heartbeat_now(replace(heartbeat, owned=None))
+
+    def commit_offsets(
+        self,
+        group_id: str,
+        offsets: Sequence[api.OffsetToCommit],
+        *,
+        member_id: str = "",
+        member_epoch: int = -1,
+    ) -> Pending[None]:
+        try:
+            self._check_open()
+            return self._groups.commit_offsets(
+                group_id, offsets, member_id=member_id, member_epoch=member_epoch
+            )
+        except LogStoreError as error:
+            return Pending.failed(error)
+
+    def committed_offsets(
+        self, group_id: str, partitions: Sequence[api.TopicPartition] | None = None
+    ) -> list[api.CommittedOffset]:
+        self._check_open()
+        return self._groups.committed_offsets(group_id, partitions)
+
+    def list_groups(self) -> list[api.GroupSummary]:
+        self._check_open()
+        return self._groups.list_groups()
+
+    def describe_group(self, group_id: str) -> api.GroupInfo:
+        self._check_open()
+        return replace(self._groups.describe_group(group_id), endpoint=self._endpoint)
+
+    def delete_group(self, group_id: str) -> None:
+        self._check_open()
+        self._groups.delete_group(group_id)
+
+    def delete_offsets(self, group_id: str, partitions: Sequence[api.TopicPartition]) -> None:
+        self._check_open()
+        self._groups.delete_offsets(group_id, partitions)
+
+    def reset_offsets(self, reset: api.OffsetReset) -> list[api.CommittedOffset]:
+        self._check_open()
+        return self._groups.reset_offsets(reset, self.list_offsets)
+
+    def find_group(self, group_id: str) -> str:
+        self._check_open()
+        return self._endpoint
+
+    # --- the driver -------------------------------------------------------------------------
+
+    def attach_driver(
+        self, *, on_flush: Callable[[], None], on_deadline: Callable[[], None]
+    ) -> None:
+        self._on_deadline = on_deadline
+        self._flusher.set_notify(on_flush)
+
+    def next_deadline(self) -> float | None:
+        deadlines = (
+            self._groups.next_deadline(),
+            self._flusher.next_deadline(),
+            self._maintenance_due,
+        )
+        return min(deadline for deadline in deadlines if deadline is not None)
+
+    def tick(self) -> None:
+        self._groups.tick()
+        due = self._flusher.next_deadline()
+        if due is not None and due <= self._clock.monotonic():
+            self._flusher.notify()
+
+    def run_flush(self) -> None:
+        self._flusher.run_round()
+
+    def run_maintenance(self) -> None:
+        now = self._clock.monotonic()
+        if self._closed or now < self._maintenance_due:
+            return
+        self._maintenance_due = now + self._config.retention_check_interval_ms / 1000
+        now_ms = self._clock.now_ms()
+        for log in self._table.all_logs():
+            log.apply_retention(now_ms)
+        self._groups.expire_offsets()
+
+    def _announce_deadline(self) -> None:
+        """Tell the driver, whose next tick may have been planned for later than is now needed."""
+        self._on_deadline()
+
+    # --- the end ----------------------------------------------------------------------------
+
+    @property
+    def recovery_notes(self) -> list[str]:
+        """What opening had to mend, a sentence each; empty after a clean close."""
+        notes = [note for log in self._table.all_logs() for note in log.recovery_notes]
+        notes += [f"{name} belongs to no topic and was set aside" for name in self._table.set_aside]
+        return notes + self._groups.recovery_notes
+
+    def close(self) -> None:
+        """Sync everything and mark the store clean. Waiters get StoreClosedError. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._table.close()
+        finally:
+            self._lock_file.release()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError("the store is closed")
+
+
+class GroupTopics:
+    """What the groups may know of topics (group.Topics)."""
+
+    def __init__(self, table: TopicTable) -> None:
+        self._table = table
+
+    def partition_counts(self) -> Mapping[str, tuple[uuid.UUID, int]]:
+        return {
+            opened.topic.name: (opened.topic.topic_id, len(opened.logs))
+            for opened in self._table.all()
+            if not opened.topic.internal
+        }
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """(log start offset, high watermark)."""
+        log = self._table.log(topic, partition)
+        return log.log_start_offset, log.high_watermark
+
+
+def _failed(position: FetchPosition, error: LogStoreError) -> FetchedPartition:
+    return FetchedPartition(position.topic, position.partition, NO_DATA, -1, -1, -1, error)

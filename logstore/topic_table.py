@@ -1,0 +1,283 @@
+"""The topics of an open store: catalog state in memory, its log, and the partition logs.
+
+One lock orders all changes of topics; it is held over their disk work, since a half-made topic
+must not be seen. Look-ups take no lock: they read one dict, whose entries are replaced, never
+changed.
+
+Create: directories are made and synced, then the catalog record is. Delete: the catalog record
+first, then the directory is renamed to `<name>.<id>-delete` and removed. So after a crash a
+directory without a record is never a topic: it is set aside, `<name>.<id>-stray`, and reported.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+from logstore import catalog
+from logstore.api import TopicSpec
+from logstore.catalog import CatalogState, Topic
+from logstore.clock import Clock
+from logstore.config import StoreConfig, TopicConfig, canonical_topic_configs, topic_config_key
+from logstore.errors import (
+    InvalidRequestError,
+    TopicExistsError,
+    UnknownPartitionError,
+    UnknownTopicError,
+)
+from logstore.fs import FileSystem
+from logstore.journal import KeyValue, append_records, replay
+from logstore.log import Flusher, PartitionLog, SegmentCache, StateFile
+from logstore.store_files import (
+    DELETED_SUFFIX,
+    STATE_FILE,
+    STRAY_SUFFIX,
+    parse_partition_directory,
+    partition_directory,
+    retired_directory,
+)
+
+INTERNAL_CONFIG: Mapping[str, str] = {"durability": "fsync", "segment_bytes": str(64 << 20)}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTopic:
+    topic: Topic
+    config: TopicConfig
+    logs: tuple[PartitionLog, ...]
+
+
+class TopicTable:
+    """Owner of all partition logs of a store. Thread-safe."""
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        root: str,
+        *,
+        limits: StoreConfig,
+        clock: Clock,
+        executor: Executor | None,
+        new_id: Callable[[], uuid.UUID],
+        on_change: Callable[[], None],
+    ) -> None:
+        """Recover everything in `root`, which exists and is locked by the caller."""
+        self._fs = fs
+        self._root = root
+        self._limits = limits
+        self._clock = clock
+        self._new_id = new_id
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._state_file = StateFile.open(fs, f"{root}/{STATE_FILE}")
+        self._segments = SegmentCache(limits.open_segments_max)
+        self.flusher = Flusher(fs, root, limits=limits, clock=clock, executor=executor)
+        self.set_aside: list[str] = []  # directories found that belong to no topic
+        self._open: dict[str, OpenTopic] = {}
+        self._next_producer_id = 0
+        self._catalog_log = self._open_catalog()
+        records = replay(self._catalog_log, limits.decompressed_bytes_max)
+        self._state = CatalogState().apply((key, value) for key, value, _ in records)
+        self._next_producer_id = self._state.next_producer_id
+        self._retire_strangers()
+        for topic in self._state.topics.values():
+            self._open[topic.name] = self._open_topic(topic)
+        self._state_file.begin()
+
+    # --- look-ups ---------------------------------------------------------------------------
+
+    def get(self, name: str) -> OpenTopic:
+        try:
+            return self._open[name]
+        except KeyError:
+            raise UnknownTopicError(
+                f"there is no topic {name!r}; create it first", topic=name
+            ) from None
+
+    def log(self, name: str, partition: int) -> PartitionLog:
+        logs = self.get(name).logs
+        if 0 <= partition < len(logs):
+            return logs[partition]
+        raise UnknownPartitionError(
+            f"topic {name!r} has no partition {partition}: it has 0 to {len(logs) - 1}",
+            topic=name,
+            partition=partition,
+        )
+
+    def log_for_users(self, name: str, partition: int) -> PartitionLog:
+        """The same, for a write: nobody but logstore writes to its own topics."""
+        if name in catalog.INTERNAL_TOPICS:
+            raise InvalidRequestError(
+                f"topic {name!r} belongs to logstore itself and takes no writes", topic=name
+            )
+        return self.log(name, partition)
+
+    def find(self, name: str) -> OpenTopic | None:
+        return self._open.get(name)
+
+    def all(self) -> list[OpenTopic]:
+        return sorted(self._open.values(), key=lambda opened: opened.topic.name)
+
+    def all_logs(self) -> Iterator[PartitionLog]:
+        yield self._catalog_log
+        for opened in list(self._open.values()):
+            yield from opened.logs
+
+    # --- changes ----------------------------------------------------------------------------
+
+    def create(self, spec: TopicSpec, *, validate_only: bool = False) -> OpenTopic:
+        """Durable when it returns."""
+        catalog.check_topic_name(spec.name)
+        overrides = canonical_topic_configs(spec.configs)
+        with self._lock:
+            if spec.name in self._open:
+                raise TopicExistsError(f"topic {spec.name!r} exists already", topic=spec.name)
+            catalog.check_partition_count(spec.partitions, minimum=1, room=self._room())
+            topic = Topic(spec.name, self._new_id(), spec.partitions, overrides)
+            if validate_only:
+                return OpenTopic(topic, TopicConfig.from_overrides(overrides), ())
+            opened = self._create_locked(topic)
+        self._on_change()
+        return opened
+
+    def create_internal(self, name: str, partitions: int) -> OpenTopic:
+        """The internal topic, made if it is missing."""
+        with self._lock:
+            if name in self._open:
+                return self._open[name]
+            return self._create_locked(Topic(name, self._new_id(), partitions, INTERNAL_CONFIG))
+
+    def delete(self, name: str) -> None:
+        catalog.check_topic_name(name)
+        with self._lock:
+            opened = self.get(name)
+            self._write([catalog.topic_removed_record(name)])
+            del self._open[name]
+            for log in opened.logs:
+                log.abandon()
+                self._state_file.release(opened.topic.topic_id, log.partition)
+            for partition in range(len(opened.logs)):
+                directory = partition_directory(name, partition)
+                self._remove(self._retire(directory, opened.topic.topic_id.hex, DELETED_SUFFIX))
+            self._fs.sync_directory(self._root)
+        self._on_change()
+
+    def alter(
+        self, name: str, *, set_configs: Mapping[str, str], reset_configs: Sequence[str]
+    ) -> OpenTopic:
+        catalog.check_topic_name(name)
+        changes = canonical_topic_configs(set_configs)
+        resets = {topic_config_key(key).name for key in reset_configs}
+        with self._lock:
+            opened = self.get(name)
+            overrides = {
+                key: value
+                for key, value in (dict(opened.topic.overrides) | changes).items()
+                if key not in resets
+            }
+            topic = replace(opened.topic, overrides=overrides)
+            self._write([catalog.topic_record(topic)])
+            config = TopicConfig.from_overrides(overrides)
+            for log in opened.logs:
+                log.update_config(config)
+            self._open[name] = opened = OpenTopic(topic, config, opened.logs)
+        self._on_change()
+        return opened
+
+    def add_partitions(self, name: str, total: int) -> OpenTopic:
+        catalog.check_topic_name(name)
+        with self._lock:
+            opened = self.get(name)
+            old = opened.topic
+            catalog.check_partition_count(
+                total, minimum=old.partitions + 1, room=self._room()
+            )
+            topic = replace(old, partitions=total)
+            added = self._create_logs(topic, opened.config, range(old.partitions, total))
+            self._write([catalog.topic_record(topic)])
+            self._open[name] = opened = OpenTopic(topic, opened.config, (*opened.logs, *added))
+        self._on_change()
+        return opened
+
+    def allocate_producer_id(self) -> int:
+        with self._lock:
+            if self._next_producer_id == self._state.next_producer_id:
+                limit = self._next_producer_id + catalog.PRODUCER_ID_BLOCK
+                self._write([catalog.producer_ids_record(limit)])
+            producer_id = self._next_producer_id
+            self._next_producer_id += 1
+            return producer_id
+
+    def close(self) -> None:
+        """Sync and trim every log, then mark the store as cleanly closed."""
+        with self._lock:
+            clean = True
+            for log in self.all_logs():
+                clean &= log.close()
+            self._state_file.close(clean=clean)
+
+    # --- inside the lock --------------------------------------------------------------------
+
+    def _room(self) -> int:
+        used = sum(len(opened.logs) for opened in self._open.values())
+        return self._limits.partitions_max - used
+
+    def _create_locked(self, topic: Topic) -> OpenTopic:
+        config = TopicConfig.from_overrides(topic.overrides)
+        logs = self._create_logs(topic, config, range(topic.partitions))
+        self._write([catalog.topic_record(topic)])
+        self._open[topic.name] = opened = OpenTopic(topic, config, tuple(logs))
+        return opened
+
+    def _create_logs(
+        self, topic: Topic, config: TopicConfig, partitions: range
+    ) -> list[PartitionLog]:
+        logs = [self._create_log(topic, config, partition) for partition in partitions]
+        self._fs.sync_directory(self._root)
+        return logs
+
+    def _write(self, records: Sequence[KeyValue]) -> None:
+        append_records(self._catalog_log, self.flusher, records, self._clock.now_ms()).result()
+        self._state = self._state.apply(records)
+
+    def _retire(self, name: str, identity: str, suffix: str) -> str:
+        retired = retired_directory(name, identity, suffix)
+        self._fs.rename(f"{self._root}/{name}", f"{self._root}/{retired}")
+        return retired
+
+    def _remove(self, name: str) -> None:
+        self._fs.remove_tree(f"{self._root}/{name}")
+
+    def _retire_strangers(self) -> None:
+        known = {
+            partition_directory(topic.name, partition)
+            for topic in self._state.topics.values()
+            for partition in range(topic.partitions)
+        } | {partition_directory(catalog.CATALOG_TOPIC, 0)}
+        for name in self._fs.list_directory(self._root):
+            if name.endswith(DELETED_SUFFIX):
+                self._remove(name)
+            elif name not in known and parse_partition_directory(name) is not None:
+                self.set_aside.append(self._retire(name, self._new_id().hex, STRAY_SUFFIX))
+
+    # --- partition logs ---------------------------------------------------------------------
+
+    def _open_catalog(self) -> PartitionLog:
+        topic = Topic(catalog.CATALOG_TOPIC, catalog.CATALOG_TOPIC_ID, 1, INTERNAL_CONFIG)
+        config = TopicConfig.from_overrides(INTERNAL_CONFIG)
+        directory = f"{self._root}/{partition_directory(topic.name, 0)}"
+        if self._fs.exists(f"{directory}/{PartitionLog.IDENTITY_FILE}"):
+            return self._open_log(topic, config, 0)
+        if self._fs.exists(directory):  # a first start that was cut short before any topic was
+            self._fs.remove_tree(directory)
+        log = self._create_log(topic, config, 0)
+        self._fs.sync_directory(self._root)
+        return log
+
+    def _open_topic(self, topic: Topic) -> OpenTopic:
+        config = TopicConfig.from_overrides(topic.overrides)
+        logs = [self._open_log(topic, config, partition) for partition in range(topic.partitions)]
+        return OpenTopic(topic, config, tuple(logs))

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from logstore.fs import RealFileSystem
+
+FS = RealFileSystem()
+
+
+def test_write_read_and_map_see_the_same_bytes(tmp_path: Path) -> None:
+    file = FS.open(str(tmp_path / "f"), create=True)
+    file.allocate(8192)
+    view = file.map(8192)
+    assert file.write([b"ab", memoryview(b"cd")], 4094) == 4
+    assert file.read(4, 4094) == b"abcd" == bytes(view[4094:4098])
+    assert file.read(100, 8190) == b"\0\0"
+    file.close()
+    FS.unlink(str(tmp_path / "f"))
+    assert bytes(view[4094:4098]) == b"abcd"
+
+
+def test_allocate_never_shrinks_and_truncate_cuts(tmp_path: Path) -> None:
+    file = FS.open(str(tmp_path / "f"), create=True)
+    file.allocate(100)
+    file.allocate(10)
+    assert file.size() == 100
+    file.truncate(7)
+    assert file.size() == 7
+    file.sync()
+    file.close()
+
+
+def test_an_empty_map_is_empty(tmp_path: Path) -> None:
+    file = FS.open(str(tmp_path / "f"), create=True)
+    assert file.map(0).nbytes == 0
+    file.close()
+
+
+def test_directories(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    FS.make_directory(f"{root}/a/b")
+    FS.make_directory(f"{root}/a/b")
+    FS.open(f"{root}/a/f", create=True).close()
+    assert FS.list_directory(f"{root}/a") == ["b", "f"]
+    FS.rename(f"{root}/a/f", f"{root}/a/g")
+    FS.sync_directory(f"{root}/a")
+    FS.sync_file_system(root)
+    assert FS.exists(f"{root}/a/g")
+    assert not FS.exists(f"{root}/a/f")
+    assert FS.is_directory(f"{root}/a/b")
+    FS.remove_tree(f"{root}/a")
+    assert FS.list_directory(root) == []
+
+
+def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file") as caught:
+        FS.open(str(tmp_path / "none"))
+    assert caught.value.errno == errno.ENOENT
+
+
+def test_a_lock_is_held_once(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    lock = FS.lock(path)
+    assert lock is not None
+    assert FS.lock(path) is None
+    lock.release()
+    again = FS.lock(path)
+    assert again is not None
+    again.release()
+
+
+def test_a_full_device_is_an_error_not_a_short_write() -> None:
+    full = FS.open("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        full.write([b"x"], 0)
+    assert caught.value.errno == errno.ENOSPC
+    full.close()
+
+
+def test_the_boot_id_is_the_same_all_through_a_boot() -> None:
+    assert FS.boot_id() == FS.boot_id() != ""

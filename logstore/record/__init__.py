@@ -1,6 +1,7 @@
 """Kafka record batches: bytes to values and back, with no I/O and no clock. See README.md."""
 
-from logstore.record._codec import Record, is_compiled
+from logstore.record import _codec, _encoder
+from logstore.record._codec import Record
 from logstore.record.batch import (
     check_batch_bytes,
     check_crc,
@@ -58,3 +59,8 @@ __all__ = [
     "with_log_append_time",
     "with_producer",
 ]
+
+
+def is_compiled() -> bool:
+    """Whether the loops over records run as C; if not, they are some hundred times slower."""
+    return _codec.is_compiled() and _encoder.is_compiled()

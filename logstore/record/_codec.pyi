@@ -1,10 +1,13 @@
 """Types of `_codec.py`, whose own annotations are C types."""
 
 from array import array
-from collections.abc import Iterable, Sequence
-from typing import Self, final
+from typing import Self, TypeAlias, final
 
 from typing_extensions import Buffer
+
+# count, base offset, last offset delta, base timestamp, least and largest timestamp delta whose sum
+# with it is in range, LogAppendTime's timestamp, from_offset
+Span: TypeAlias = tuple[int, int, int, int, int, int, int | None, int]
 
 def is_compiled() -> bool: ...
 def walk_records(
@@ -45,29 +48,9 @@ class Record:
     def headers(self) -> tuple[tuple[str, bytes | None], ...]: ...
     def __hash__(self) -> int: ...
 
-def decode_records(
-    body: Buffer,
-    count: int,
-    base_offset: int,
-    last_offset_delta: int,
-    base_timestamp: int,
-    delta_min: int,
-    delta_max: int,
-    append_time: int | None,
-    from_offset: int,
-    topic: str,
-    partition: int,
-) -> list[Record]: ...
+def decode_records(body: Buffer, span: Span, topic: str, partition: int) -> list[Record]: ...
 def decode_columns(
-    body: Buffer,
-    count: int,
-    base_offset: int,
-    last_offset_delta: int,
-    base_timestamp: int,
-    delta_min: int,
-    delta_max: int,
-    append_time: int | None,
-    from_offset: int,
+    body: Buffer, span: Span
 ) -> tuple[
     int,
     array[int],
@@ -80,30 +63,3 @@ def decode_columns(
     bytearray | None,
 ]: ...
 def append_ends(target: array[int], at: int, ends: array[int]) -> None: ...
-
-class RecordEncoder:
-    def __init__(self, bytes_max: int) -> None: ...
-    @property
-    def size_bytes(self) -> int: ...
-    @property
-    def record_count(self) -> int: ...
-    @property
-    def base_timestamp(self) -> int: ...
-    @property
-    def max_timestamp(self) -> int: ...
-    def try_append(
-        self,
-        key: Buffer | None,
-        value: Buffer | None,
-        timestamp_ms: int,
-        headers: Iterable[tuple[str, bytes | None]] = (),
-    ) -> bool: ...
-    def extend(
-        self,
-        values: tuple[bytes | None, ...],
-        keys: tuple[bytes | None, ...] | None,
-        timestamps: tuple[int, ...] | None,
-        timestamp_ms: int,
-        headers: tuple[Sequence[tuple[str, bytes | None]], ...] | None,
-    ) -> int: ...
-    def take(self) -> bytearray: ...

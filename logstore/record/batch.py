@@ -200,7 +200,7 @@ def decode_records(
     body = records_body(view, header, decompressed_bytes_max)
     if header.record_count == 0:
         return []
-    return _codec.decode_records(body, *scan_arguments(header, from_offset), topic, partition)
+    return _codec.decode_records(body, scan_span(header, from_offset), topic, partition)
 
 
 def records_body(view: memoryview, header: BatchHeader, decompressed_bytes_max: int) -> Block:
@@ -227,10 +227,8 @@ def records_body(view: memoryview, header: BatchHeader, decompressed_bytes_max: 
     return body
 
 
-def scan_arguments(
-    header: BatchHeader, from_offset: int
-) -> tuple[int, int, int, int, int, int, int | None, int]:
-    """What the decoding loops take between body and topic; sums of it stay inside int64."""
+def scan_span(header: BatchHeader, from_offset: int) -> _codec.Span:
+    """What the decoding loops need of the header; the sums they make of it stay inside int64."""
     if header.base_offset < 0 or header.last_offset > fmt.INT64_MAX:
         raise InvalidBatchError(
             f"base offset {header.base_offset} is out of range", base_offset=header.base_offset

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar, Unpack
 
 from logstore.errors import BatchTooLargeError, InvalidRequestError
 from logstore.record import format as fmt
-from logstore.record._codec import RecordEncoder
+from logstore.record._encoder import RecordEncoder
 from logstore.record.batch import pack_header, seal
 from logstore.record.compression import CODEC_NONE, codec_code, compress
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from logstore.errors import InvalidRequestError
 from logstore.record import _codec
-from logstore.record.batch import as_view, records_body, scan_arguments
+from logstore.record.batch import as_view, records_body, scan_span
 from logstore.record.format import parse_header
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def decode_columns(batch: Buffer, *, from_offset: int = 0, decompressed_bytes_ma
         value_ends,
         values,
         values_present,
-    ) = _codec.decode_columns(body, *scan_arguments(header, from_offset))
+    ) = _codec.decode_columns(body, scan_span(header, from_offset))
     del offsets[count:], timestamps[count:], key_ends[count + 1 :], value_ends[count + 1 :]
     del keys[key_ends[count] :], values[value_ends[count] :]
     for present in (keys_present, values_present):

@@ -1,0 +1,97 @@
+"""A logstore server in a process of its own, for tests that kill it."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+START_SECONDS_MAX = 30
+
+
+class ServerProcess:
+    """`logstore serve` on a directory; the port is chosen at the first start and then kept."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        self._data = data
+        self._options = options
+        self._port = 0
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "logstore_server",
+                "serve",
+                str(self._data),
+                "--port",
+                str(self._port),
+                *self._options,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < deadline:
+            ready, _, _ = select.select([self._process.stdout], [], [], 0.1)
+            if not ready:
+                continue
+            line = self._process.stdout.readline()
+            found = re.search(r"127\.0\.0\.1:(\d+)", line)
+            if found:
+                self._port = int(found[1])
+                return
+            if not line:
+                break
+        self.kill()
+        raise AssertionError("the server did not say where it listens")
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        if process.poll() is None:
+            os.kill(process.pid, how)
+        status = process.wait(timeout=60)
+        if process.stdout is not None:
+            process.stdout.close()
+        return status
+
+    def __enter__(self) -> ServerProcess:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()

@@ -281,9 +281,9 @@ def with_producer(
 
 
 def pack_header(batch: bytearray | memoryview, header: BatchHeader) -> None:
-    """Writes `header` over the first 61 bytes as it is; raises InvalidRequestError out of range."""
+    """Writes `header` as it is over the first 61 bytes, or raises InvalidRequestError."""
     try:
-        fmt.HEADER.pack_into(batch, 0, *header)
+        batch[: fmt.HEADER_BYTES] = fmt.HEADER.pack(*header)  # pack_into would leave it half done
     except struct.error as error:
         raise InvalidRequestError(f"a field of the batch header: {error}") from None
 

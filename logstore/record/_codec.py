@@ -208,25 +208,6 @@ def _skip_headers(
 
 
 @cython.cfunc
-def _headers(data: cython.p_const_uchar, end: cython.Py_ssize_t, fields: _Fields) -> list:
-    """Name, value, name, value, ... of the record that was parsed, as bytes or None."""
-    position: cython.Py_ssize_t = fields.headers_start
-    size: cython.int
-    length: cython.longlong
-    parts: list = []
-    for _ in range(2 * fields.header_count):
-        size = _varint_bytes(data, position, end, 5)
-        length = _varint_value(data, position, size)
-        position += size
-        if size == 0 or length > end - position:
-            raise BatchRecordError("the batch changed while it was read")
-        parts.append(_bytes(data, position, length))
-        if length > 0:
-            position += length
-    return parts
-
-
-@cython.cfunc
 @cython.inline
 def _bytes(data: cython.p_const_uchar, start: cython.Py_ssize_t, length: cython.longlong) -> object:
     """A copy as `bytes`; None for a negative length, which is how null is written."""
@@ -237,6 +218,33 @@ def _bytes(data: cython.p_const_uchar, start: cython.Py_ssize_t, length: cython.
     else:
         content = bytes(data[start : start + length])
     return content
+
+
+@cython.cfunc
+def _headers(
+    data: cython.p_const_uchar, end: cython.Py_ssize_t, fields: _Fields, errors: str
+) -> tuple:
+    """Of the record that was parsed; `errors` says what becomes of a name that is not UTF-8."""
+    position: cython.Py_ssize_t = fields.headers_start
+    size: cython.int
+    length: cython.longlong
+    part: cython.longlong
+    name: str = ""
+    pairs: list = []
+    for part in range(2 * fields.header_count):
+        size = _varint_bytes(data, position, end, 5)
+        length = _varint_value(data, position, size)
+        position += size
+        if size == 0 or length > end - position:
+            raise BatchRecordError("the batch changed while it was read")
+        content = _bytes(data, position, length)
+        if part & 1 == 0:
+            name = (content or b"").decode("utf-8", errors)
+        else:
+            pairs.append((name, content))
+        if length > 0:
+            position += length
+    return tuple(pairs)
 
 
 # --- validate -------------------------------------------------------------------------------
@@ -302,7 +310,11 @@ def walk_records(
         if require_keys and walk.key_bytes < 0:
             raise _fault(-11, walk.index)
         if walk.header_count > 0 and not walk.names_are_ascii:
-            _check_header_names(_headers(data, following, walk)[::2], walk.index)
+            # Java's and Python's readers decode names, and some fail when they are not UTF-8.
+            try:
+                _headers(data, following, walk, "strict")
+            except UnicodeDecodeError:
+                raise _fault(-12, walk.index) from None
         walk.largest = max(walk.largest, walk.timestamp_delta)
         walk.position = following
         walk.index += 1
@@ -313,15 +325,6 @@ def walk_records(
         )
     if delta_max_is_reached and walk.largest != delta_max:
         raise BatchRecordError("no record has the max timestamp that the header says")
-
-
-def _check_header_names(names: list, index: int) -> None:
-    """Java's and Python's readers decode them as UTF-8, and some fail when they are not."""
-    try:
-        for name in names:
-            name.decode()
-    except UnicodeDecodeError:
-        raise _fault(-12, index) from None
 
 
 @cython.cfunc
@@ -579,7 +582,6 @@ def decode_records(body, span: tuple, topic: str, partition: cython.int) -> list
         scan.data = view
     records: list = []
     record: Record
-    parts: list
     while scan.next():
         record = Record.__new__(Record)
         record._topic = topic
@@ -589,9 +591,8 @@ def decode_records(body, span: tuple, topic: str, partition: cython.int) -> list
         record._key = _bytes(scan.data, scan.key_start, scan.key_bytes)
         record._value = _bytes(scan.data, scan.value_start, scan.value_bytes)
         if scan.header_count > 0:
-            parts = _headers(scan.data, scan.position, scan)
-            names = [str(name or b"", "utf-8", "replace") for name in parts[::2]]  # as Java does
-            record._headers = tuple(zip(names, parts[1::2], strict=True))
+            # "replace", as Java does: what is stored must stay readable
+            record._headers = _headers(scan.data, scan.position, scan, "replace")
         else:
             record._headers = ()
         records.append(record)

@@ -20,6 +20,7 @@ if cython.compiled:
     from cython.cimports.cpython.bytes import PyBytes_AS_STRING
     from cython.cimports.libc.string import memcpy
 
+_LENGTH_BYTES_MAX = 10  # of a varint
 _BUFFER_BYTES_FIRST = 1024  # small: a producer keeps one buffer per open partition
 
 
@@ -67,6 +68,18 @@ def _put_raw(
 
 @cython.cfunc
 @cython.inline
+@cython.exceptval(check=False)
+def _copy_bytes(
+    target: cython.p_uchar, at: cython.Py_ssize_t, source: bytes, length: cython.Py_ssize_t
+) -> cython.void:
+    if cython.compiled:
+        memcpy(target + at, PyBytes_AS_STRING(source), length)
+    else:
+        target[at : at + length] = source
+
+
+@cython.cfunc
+@cython.inline
 def _part(part) -> bytes:
     """A key or value as exact `bytes`, or None."""
     if part is None or type(part) is bytes:
@@ -79,41 +92,48 @@ def _part(part) -> bytes:
 
 
 @cython.cfunc
-def _varint(value: cython.longlong) -> bytes:
-    room = bytearray(10)
-    if cython.compiled:
-        target: cython.p_uchar = cython.cast(cython.p_uchar, PyByteArray_AS_STRING(room))
-    else:
-        target = room
-    size: cython.Py_ssize_t = _put_raw(target, 0, _zigzag(value))
-    return bytes(room[:size])
-
-
-@cython.cfunc
 def _header_block(headers) -> bytes:
     """Everything of a record from its header count on."""
     parts: list = []
-    content: bytes
+    size: cython.Py_ssize_t = 0
+    part: bytes
     try:
         for name, value in headers:
-            content = name.encode()
-            parts += (_varint(len(content)), content)
-            content = _part(value)
-            parts += (_varint(-1), b"") if content is None else (_varint(len(content)), content)
+            part = name.encode()
+            parts.append(part)
+            size += len(part) + _LENGTH_BYTES_MAX
+            part = _part(value)
+            parts.append(part)
+            size += (0 if part is None else len(part)) + _LENGTH_BYTES_MAX
     except (AttributeError, TypeError, ValueError) as error:
         raise InvalidRequestError(f"headers are pairs of str and bytes or None: {error}") from None
-    return _varint(len(parts) // 4) + b"".join(parts)
+    block = bytearray(size + _LENGTH_BYTES_MAX)
+    if cython.compiled:
+        target: cython.p_uchar = cython.cast(cython.p_uchar, PyByteArray_AS_STRING(block))
+    else:
+        target = block
+    position: cython.Py_ssize_t = _put_raw(target, 0, _zigzag(len(parts) // 2))
+    for part in parts:
+        if part is None:
+            position = _put_raw(target, position, 1)
+        else:
+            position = _put_raw(target, position, _zigzag(len(part)))
+            _copy_bytes(target, position, part, len(part))
+            position += len(part)
+    return bytes(block[:position])
 
 
 @cython.cfunc
 @cython.inline
 @cython.exceptval(-2)
 def _milliseconds(timestamp_ms) -> cython.longlong:
-    try:
-        timestamp: cython.longlong = timestamp_ms
-    except (OverflowError, TypeError):
-        timestamp = -2
-    if timestamp < -1 or timestamp >= 0x7FFF_FFFF_FFFF_FFFF or not isinstance(timestamp_ms, int):
+    timestamp: cython.longlong = -2
+    if isinstance(timestamp_ms, int):
+        try:
+            timestamp = timestamp_ms
+        except OverflowError:  # only where it is a C number
+            timestamp = -2
+    if timestamp < -1 or timestamp >= 0x7FFF_FFFF_FFFF_FFFF:
         raise InvalidRequestError(
             f"a timestamp is in milliseconds from 0 to 2**63 - 2, or -1 for none: {timestamp_ms!r}"
         )
@@ -277,15 +297,3 @@ class RecordEncoder:
         else:
             self._buffer.extend(bytes(size - len(self._buffer)))
         return 0
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-def _copy_bytes(
-    target: cython.p_uchar, at: cython.Py_ssize_t, source: bytes, length: cython.Py_ssize_t
-) -> cython.void:
-    if cython.compiled:
-        memcpy(target + at, PyBytes_AS_STRING(source), length)
-    else:
-        target[at : at + length] = source

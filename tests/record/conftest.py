@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
+
+with warnings.catch_warnings():
+    # kafka-python reads its schemas by a deprecated call when it is imported.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import kafka  # noqa: F401
 
 _COMPILED = ("logstore.record._codec", "logstore.record._encoder")
 
@@ -53,7 +59,7 @@ def _load_pure() -> ModuleType:
             if name == "logstore.record" or name.startswith("logstore.record."):
                 del sys.modules[name]
         sys.modules.update(installed)
-        logstore.record = installed["logstore.record"]  # type: ignore[misc]
+        logstore.record = installed["logstore.record"]
     assert not pure.is_compiled()
     return pure
 

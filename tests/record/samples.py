@@ -38,7 +38,8 @@ def build(record: ModuleType, rows: list[Row], compression: str = "none", **fiel
     builder = record.BatchBuilder(compression=compression)
     for key, value, timestamp, headers in rows:
         assert builder.try_append(key, value, timestamp, headers)
-    return builder.build(**fields)
+    batch: bytearray = builder.build(**fields)
+    return batch
 
 
 def rows_of(records) -> list[Row]:

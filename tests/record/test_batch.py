@@ -32,6 +32,8 @@ from tests.record.samples import (
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from typing_extensions import Buffer
+
     from tests.record.samples import Row
 
 # The fixture is one immutable module for the session, so hypothesis may run many examples on it.
@@ -40,7 +42,7 @@ PROPERTY = settings(
 )
 
 
-def validate(record: ModuleType, batch: bytes | bytearray, *, require_keys: bool = False):
+def validate(record: ModuleType, batch: Buffer, *, require_keys: bool = False):
     return record.validate_batch(batch, decompressed_bytes_max=LIMIT, require_keys=require_keys)
 
 

@@ -6,7 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -68,7 +68,7 @@ def one(record: ModuleType, body: bytes, count: int = 1) -> bytearray:
     return with_body(build(record, [(None, None, 5, ())]), body, count)
 
 
-def check(record: ModuleType, batch: bytearray) -> list:
+def check(record: ModuleType, batch: bytearray) -> Any:
     record.validate_batch(batch, decompressed_bytes_max=LIMIT)
     return record.decode_records(batch, decompressed_bytes_max=LIMIT)
 
@@ -153,13 +153,9 @@ def test_lengths_where_the_varint_grows(record: ModuleType, size: int) -> None:
 
 @pytest.mark.parametrize("delta", [63, 64, 8191, 8192, 2**20, 2**31, 2**34, 2**41, 2**48, 2**62])
 def test_timestamps_where_the_varint_grows(record: ModuleType, delta: int) -> None:
-    for rows in (
-        [(None, b"v", 2**62, ()), (None, b"v", 2**62 - delta, ())],
-        [(None, b"v", 0, ()), (None, b"v", delta, ())],
-        [(None, b"v", 2**63 - 2, ()), (None, b"v", -1, ())],
-    ):
-        got = check(record, build(record, rows))
-        assert [r.timestamp for r in got] == [row[2] for row in rows]
+    for times in ((2**62, 2**62 - delta), (0, delta), (2**63 - 2, -1)):
+        got = check(record, build(record, [(None, b"v", time, ()) for time in times]))
+        assert tuple(r.timestamp for r in got) == times
 
 
 @pytest.mark.parametrize("count", [64, 65, 8192, 8193, 8300])

@@ -1,0 +1,5 @@
+"""`python -m logstore_server` is `logstore`."""
+
+from logstore_server.cli import main
+
+main()

@@ -77,8 +77,10 @@ class ConsumeServiceServicer(object):
         A partition that fails is reported once and not read on before its position is set anew; the
         others are not disturbed. What is read of one partition comes in the order of its log.
 
-        When the server shuts down it ends the stream with UNAVAILABLE; the client goes on from its
-        positions wherever the partitions are served then.
+        The client ends the stream by cancelling it. If it only ends its side, the server goes on until
+        the credit is used up and then ends the stream with OK. When the server shuts down it ends the
+        stream with UNAVAILABLE; the client goes on from its positions wherever the partitions are
+        served then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

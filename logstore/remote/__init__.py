@@ -1,0 +1,1 @@
+"""LogStore over gRPC. See README.md; `connect_store` of logstore.remote.store is the way in."""

@@ -1,0 +1,121 @@
+"""What a server process is told, as frozen values checked when they are made.
+
+Units are in the names. Nothing here reads the environment: the command line does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from logstore.config import KIB, MIB, StoreConfig
+from logstore.errors import InvalidConfigError
+
+GRPC_PORT = 7070
+# Room in a gRPC message for all that is not batches; also what one error may take.
+MESSAGE_OVERHEAD_BYTES = 64 * KIB
+
+
+def _check_range(owner: object, name: str, minimum: float, maximum: float) -> None:
+    value = getattr(owner, name)
+    if not minimum <= value <= maximum:
+        raise InvalidConfigError(
+            f"{name}={value} is not valid: it takes a number from {minimum} to {maximum}",
+            config=name,
+            value=value,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RpcConfig:
+    """The gRPC listener.
+
+    A connection that is silent for `keepalive_time_ms` is pinged and closed if no answer comes
+    within `keepalive_timeout_ms`; clients that ping more often than `client_ping_interval_ms_min`
+    are closed (ENHANCE_YOUR_CALM).
+    """
+
+    port: int = GRPC_PORT  # 0: any free one
+    message_bytes_max: int = 64 * MIB  # one gRPC message, either way
+    streams_max: int = 4_096  # open Produce and Consume streams; each costs about 30 KiB
+    calls_max: int = 20_000  # calls at work at one time, streams and long polls included
+    streams_per_connection_max: int = 1_000
+    wait_ms_max: int = 60_000  # the longest long poll
+    stream_batches_in_flight_max: int = 1_024  # unanswered in one ProduceStream
+    stream_bytes_in_flight_max: int = 64 * MIB
+    stream_positions_max: int = 20_000  # partitions of one ConsumeStream
+    consume_message_bytes: int = MIB  # what a message of a ConsumeStream is filled to
+    keepalive_time_ms: int = 60_000
+    keepalive_timeout_ms: int = 20_000
+    client_ping_interval_ms_min: int = 5_000
+
+    def __post_init__(self) -> None:
+        _check_range(self, "port", 0, 65_535)
+        _check_range(self, "message_bytes_max", 2 * MESSAGE_OVERHEAD_BYTES, (1 << 31) - 1)
+        _check_range(self, "streams_max", 1, 1_000_000)
+        _check_range(self, "calls_max", 1, 10_000_000)
+        _check_range(self, "streams_per_connection_max", 1, 1_000_000)
+        _check_range(self, "wait_ms_max", 0, 3_600_000)
+        _check_range(self, "stream_batches_in_flight_max", 1, 1_000_000)
+        _check_range(self, "stream_bytes_in_flight_max", 1, 1 << 40)
+        _check_range(self, "stream_positions_max", 1, 1_000_000)
+        _check_range(self, "consume_message_bytes", 1, self.batch_bytes_max)
+        _check_range(self, "keepalive_time_ms", 1_000, 86_400_000)
+        _check_range(self, "keepalive_timeout_ms", 1_000, 86_400_000)
+        _check_range(self, "client_ping_interval_ms_min", 0, 86_400_000)
+
+    @property
+    def batch_bytes_max(self) -> int:
+        """The largest batch that fits into a message with what must stand around it."""
+        return self.message_bytes_max - MESSAGE_OVERHEAD_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """A whole server process: one store, its listeners and its threads.
+
+    `advertised_endpoint` ("host:port") is what clients are told to connect to; "" means the host
+    and port listened on, or, where those cannot name this server (port 0, host 0.0.0.0), that
+    clients stay with the endpoint they have asked.
+    """
+
+    data_dir: str
+    host: str = "127.0.0.1"
+    advertised_endpoint: str = ""
+    worker_threads: int = 8  # blocking calls of the store: admin, look-ups by time, cold reads
+    shutdown_grace_ms: int = 10_000  # for what is in flight when the server is told to stop
+    store: StoreConfig = field(default_factory=StoreConfig)
+    rpc: RpcConfig = field(default_factory=RpcConfig)
+
+    def __post_init__(self) -> None:
+        if not self.data_dir:
+            raise InvalidConfigError("data_dir must name a directory", config="data_dir")
+        if not self.host:
+            raise InvalidConfigError("host must name an address to listen on", config="host")
+        if self.advertised_endpoint and not is_endpoint(self.advertised_endpoint):
+            raise InvalidConfigError(
+                f"advertised_endpoint={self.advertised_endpoint!r} is not valid: "
+                "it takes host:port",
+                config="advertised_endpoint",
+                value=self.advertised_endpoint,
+            )
+        _check_range(self, "worker_threads", 1, 1_000)
+        _check_range(self, "shutdown_grace_ms", 0, 3_600_000)
+
+    @property
+    def endpoint(self) -> str:
+        """What metadata says; "" for "where you asked"."""
+        if self.advertised_endpoint:
+            return self.advertised_endpoint
+        if self.rpc.port == 0 or self.host in ("0.0.0.0", "::", "[::]"):
+            return ""
+        return join_address(self.host, self.rpc.port)
+
+
+def join_address(host: str, port: int) -> str:
+    """ "host:port", an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
+def is_endpoint(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdecimal() and 0 < int(port) <= 65_535

@@ -1,0 +1,1 @@
+"""The gRPC listener: logstore.v1 over grpc.aio. See README.md."""

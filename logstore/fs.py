@@ -14,6 +14,7 @@ import fcntl
 import mmap
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -59,7 +60,14 @@ class File(Protocol):
         """
         ...
 
-    def close(self) -> None: ...
+    def resident(self, position: int, count: int) -> bool:
+        """Whether these bytes are known to be in memory, so that a read of the map will not wait
+        for the disk. False also means: not known."""
+        ...
+
+    def close(self) -> None:
+        """Also done when the last reference goes."""
+        ...
 
 
 class Lock(Protocol):
@@ -94,7 +102,11 @@ class FileSystem(Protocol):
     def sync_directory(self, path: str) -> None: ...
 
     def sync_file_system(self, path: str) -> None:
-        """syncfs: everything written on the file system that holds `path` is on disk."""
+        """syncfs: everything written on the file system that holds `path` is on disk.
+
+        Linux (from 5.8) reports a failed write-back to whoever had opened the file system
+        before it: call this once for a path before the first write that it is to cover.
+        """
         ...
 
     def lock(self, path: str) -> Lock | None:
@@ -119,6 +131,9 @@ class RealFile:
     @property
     def path(self) -> str:
         return self._path
+
+    def fileno(self) -> int:
+        return self._fd
 
     def write(self, buffers: Sequence[ReadableBuffer], position: int) -> int:
         done = os.pwritev(self._fd, buffers, position)
@@ -156,12 +171,19 @@ class RealFile:
     def map(self, length: int) -> memoryview:
         if length == 0:
             return memoryview(b"")
+        if sys.version_info >= (3, 13):  # older ones keep a duplicate of the descriptor open
+            return memoryview(mmap.mmap(self._fd, length, access=mmap.ACCESS_READ, trackfd=False))
         return memoryview(mmap.mmap(self._fd, length, access=mmap.ACCESS_READ))
+
+    def resident(self, position: int, count: int) -> bool:
+        return _cached_pages(self._fd, position, count) * mmap.PAGESIZE >= count
 
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    __del__ = close
 
 
 class RealLock:
@@ -177,7 +199,10 @@ class RealLock:
 
 
 class RealFileSystem:
-    """The operating system's files; stateless, so safe in any thread."""
+    """The operating system's files. Safe in any thread."""
+
+    def __init__(self) -> None:
+        self._syncing: dict[str, RealFile] = {}  # open since before the writes: see below
 
     def open(self, path: str, *, write: bool = True, create: bool = False) -> RealFile:
         flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC
@@ -214,11 +239,11 @@ class RealFileSystem:
             os.close(fd)
 
     def sync_file_system(self, path: str) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _syncfs(fd)
-        finally:
-            os.close(fd)
+        file = self._syncing.get(path)
+        if file is None:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            file = self._syncing[path] = RealFile(path, fd, writable=False)
+        _syncfs(file.fileno())
 
     def lock(self, path: str) -> RealLock | None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -237,10 +262,42 @@ class RealFileSystem:
             return f"unknown-{os.urandom(8).hex()}"
 
 
+_libc = ctypes.CDLL(None, use_errno=True)
+_CACHESTAT = 451  # system call number, Linux 6.5 and later, the same on all architectures
+
+
 def _syncfs(fd: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "syncfs"):
+    if not hasattr(_libc, "syncfs"):
         os.sync()
-    elif libc.syncfs(fd) != 0:
+    elif _libc.syncfs(fd) != 0:
         errno = ctypes.get_errno()
         raise OSError(errno, os.strerror(errno))
+
+
+class _CachestatRange(ctypes.Structure):
+    _fields_ = (("offset", ctypes.c_uint64), ("length", ctypes.c_uint64))
+
+
+def _cached_pages(fd: int, position: int, count: int) -> int:
+    """Pages of the range that are in the page cache; 0 where the kernel cannot tell."""
+    if sys.platform != "linux":
+        return 0
+    first = position - position % mmap.PAGESIZE
+    span = _CachestatRange(first, position + count - first)
+    counts = (ctypes.c_uint64 * 5)()  # cached, dirty, in write-back, evicted, lately evicted
+    failed = _libc.syscall(_CACHESTAT, fd, ctypes.byref(span), ctypes.byref(counts), 0)
+    return 0 if failed else counts[0]
+
+
+def replace_file(fs: FileSystem, directory: str, name: str, content: bytes) -> None:
+    """Write a small file so that after a crash either the old or the new one is there, whole."""
+    path = f"{directory}/{name}"
+    file = fs.open(f"{path}.new", create=True)
+    try:
+        file.truncate(0)
+        file.write([content], 0)
+        file.sync()
+    finally:
+        file.close()
+    fs.rename(f"{path}.new", path)
+    fs.sync_directory(directory)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import crc32c
 
 from logstore.errors import StoreFormatError, StoreLockedError
-from logstore.fs import FileSystem, Lock
+from logstore.fs import FileSystem, Lock, replace_file
 
 FORMAT_VERSION = 1
 COMPATIBLE_FEATURES = 0
@@ -138,20 +138,6 @@ def create_or_read_meta(fs: FileSystem, root: str, new_cluster_id: uuid.UUID) ->
     meta = Meta(cluster_id=kafka_uuid(new_cluster_id), node_id=1)
     replace_file(fs, root, META_FILE, meta.encode())
     return meta
-
-
-def replace_file(fs: FileSystem, directory: str, name: str, content: bytes) -> None:
-    """Write a small file so that after a crash either the old or the new one is there, whole."""
-    path = f"{directory}/{name}"
-    file = fs.open(f"{path}.new", create=True)
-    try:
-        file.truncate(0)
-        file.write([content], 0)
-        file.sync()
-    finally:
-        file.close()
-    fs.rename(f"{path}.new", path)
-    fs.sync_directory(directory)
 
 
 def take_lock(fs: FileSystem, root: str) -> Lock:

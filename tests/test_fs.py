@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from logstore.fs import RealFileSystem
+from logstore.fs import RealFileSystem, replace_file
 
 FS = RealFileSystem()
 
@@ -82,3 +82,18 @@ def test_a_full_device_is_an_error_not_a_short_write() -> None:
 
 def test_the_boot_id_is_the_same_all_through_a_boot() -> None:
     assert FS.boot_id() == FS.boot_id() != ""
+
+
+def test_bytes_just_written_are_resident(tmp_path: Path) -> None:
+    file = FS.open(str(tmp_path / "f"), create=True)
+    file.write([b"x" * 8192], 0)
+    assert file.resident(100, 8000) in (True, False)  # False where the kernel cannot tell
+    assert not file.resident(0, 1 << 20)
+    file.close()
+
+
+def test_a_replaced_file_is_whole(tmp_path: Path) -> None:
+    for content in (b"long content", b"short"):
+        replace_file(FS, str(tmp_path), "f", content)
+        assert (tmp_path / "f").read_bytes() == content
+    assert FS.list_directory(str(tmp_path)) == ["f"]

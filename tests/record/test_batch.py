@@ -250,7 +250,12 @@ def test_a_count_is_not_trusted_for_allocation(record: ModuleType) -> None:
 def test_keys_are_required_only_where_asked(record: ModuleType) -> None:
     batch = build(record, [(b"", b"v", 5, ())])
     validate(record, batch, require_keys=True)
-    for row in ((None, b"v", 5, ()), (None, b"v", 5, (("h", None),))):
+    rows: list[Row] = [
+        (None, b"v", 5, ()),
+        (None, b"a value of some length", 5, ()),
+        (None, b"v", 5, (("h", None),)),
+    ]
+    for row in rows:
         batch = build(record, [(b"k", b"v", 5, ()), row])
         validate(record, batch)
         with pytest.raises(BatchRecordError, match="record 1 of the batch: it has no key"):

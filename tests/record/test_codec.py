@@ -114,6 +114,62 @@ def test_a_malformed_record(record: ModuleType, body: str, what: str) -> None:
         record.validate_batch(one(record, bytes.fromhex(body)), decompressed_bytes_max=LIMIT)
 
 
+# length 21, attributes 0, timestamp +0, offset +0, key "k", value of 14 bytes, no headers: the
+# shape that a check goes over fastest, when more than 12 bytes are left
+PLAIN = bytes.fromhex("2a 00 00 00 02 6b 1c") + b"fourteen bytes" + b"\0"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "what"),
+    [
+        ("2c 00 00 00 02 6b 1c", "00", "bytes are left"),
+        ("28 00 00 00 02 6b 1c", "00", "header count"),
+        ("2b 00 00 00 02 6b 1c", "00", "length"),
+        ("7e 00 00 00 02 6b 1c", "00", "length"),
+        ("2a 00 02 00 02 6b 1c", "00", "max timestamp"),
+        ("2a 00 0d 00 02 6b 1c", "00", "max timestamp"),  # before 1970
+        ("2a 00 00 02 02 6b 1c", "00", "offset delta is not"),
+        ("2a 00 00 00 03 6b 1c", "00", "key length"),
+        ("2a 00 00 00 26 6b 1c", "00", "malformed"),
+        ("2a 00 00 00 02 6b 1d", "00", "value length"),
+        ("2a 00 00 00 02 6b 1a", "00", "header"),
+        ("2a 00 00 00 02 6b 1e", "00", "header count"),
+        ("2a 00 00 00 02 6b 1c", "02", "header count"),
+        ("2a 00 00 00 02 6b 1c", "01", "header count"),
+        ("2a 00 00 00 02 6b 1c", "80", "header count"),
+    ],
+)
+def test_a_malformed_record_of_the_common_shape(
+    record: ModuleType, start: str, end: str, what: str
+) -> None:
+    body = bytes.fromhex(start) + PLAIN[7:-1] + bytes.fromhex(end)
+    second = PLAIN.replace(b"\0\0\0", b"\0\0\2", 1)
+    assert len(check(record, one(record, PLAIN + second, 2))) == 2
+    with pytest.raises(BatchRecordError, match=f"record 0 of the batch: .*{what}"):
+        record.validate_batch(one(record, body + second, 2), decompressed_bytes_max=LIMIT)
+
+
+@pytest.mark.parametrize("value_bytes", [3, 100, 5000])
+def test_records_cut_short_anywhere(record: ModuleType, value_bytes: int) -> None:
+    """The header goes along with the cut: length, count and CRC are right."""
+    whole = record.encode_batch([bytes([200]) * value_bytes] * 3, [b"k"] * 3)
+    body = bytes(whole[61:])
+    cuts = range(21, len(body)) if value_bytes <= 100 else range(len(body) - 5100, len(body), 50)
+    for length in cuts:
+        batch = with_body(whole, body[:length], 3)
+        for call in (record.validate_batch, record.decode_records, record.decode_columns):
+            with pytest.raises(InvalidBatchError):
+                call(batch, decompressed_bytes_max=LIMIT)
+
+
+def test_offsets_that_do_not_rise_are_not_read(record: ModuleType) -> None:
+    for body in (PLAIN + PLAIN, RECORD + RECORD):
+        batch = one(record, body, 2)
+        for call in (record.validate_batch, record.decode_records, record.decode_columns):
+            with pytest.raises(BatchRecordError, match="record 1 of the batch: its offset delta"):
+                call(batch, decompressed_bytes_max=LIMIT)
+
+
 def test_a_longer_encoding_than_needed_is_read(record: ModuleType) -> None:
     """Kafka's own reader takes it: 0x80 0x00 is zero."""
     body = bytes.fromhex("26 00 80 00 80 00 82 00 6b 82 80 00 76 82 00 02 68 02 78 00")[:-1]
@@ -176,11 +232,11 @@ def test_a_wrong_offset_is_found_wherever_it_is(record: ModuleType) -> None:
     """The three-byte form must not pass for a shorter one with the same low bits."""
     count = 8200
     batch = record.encode_batch([b""] * count)
-    assert bytes(batch[-9:]).hex(" ") == "10 00 00 8e 80 01 01 00 00"
-    for at, wrong in ((-6, 0x0E), (-5, 0x00), (-4, 0x02), (-6, 0x8C), (-5, 0x81)):
+    assert bytes(batch[-27:-18]).hex(" ") == "10 00 00 8a 80 01 01 00 00"
+    for at, wrong in ((-24, 0x0A), (-23, 0x00), (-22, 0x02), (-24, 0x88), (-23, 0x81)):
         changed = bytearray(batch)
         changed[at] = wrong
-        with pytest.raises(InvalidBatchError, match=f"record {count - 1}"):
+        with pytest.raises(InvalidBatchError, match=f"record {count - 3}"):
             record.validate_batch(sealed(changed), decompressed_bytes_max=LIMIT)
 
 

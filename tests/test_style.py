@@ -1,0 +1,91 @@
+"""Style that a machine can check: sizes, a test for each module, effects passed as arguments."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULE_LINES_MAX = 600
+FUNCTION_LINES_MAX = 70
+LARGE = {
+    "logstore/record/_codec.py": "its loops share one inlined parser, which a split would copy",
+}
+# Modules whose tests have another name than theirs, and where those are.
+TESTED_BY = {
+    "logstore/api.py": "values and protocols; every test of a store uses them",
+    "logstore/flush_wait.py": "tests/test_store.py",
+    "logstore/journal.py": "tests/test_store.py",
+    "logstore/topic_table.py": "tests/test_store.py",
+    "logstore/record/_cython.py": "stands in for Cython in the pure run of tests/record",
+}
+ENGINE_EFFECTS = re.compile(
+    r"\btime\.(time|monotonic|sleep|time_ns)\(|(?<![.\w])open\(|\brandom\.(?!Random\b)\w+\("
+)
+ENGINE = ("record", "log", "group", "queue", "txn")
+
+
+def sources(*folders: str) -> list[Path]:
+    found = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [path for path in found if "v1" not in path.parts and "build" not in path.parts]
+
+
+PRODUCT = sources("logstore", "server")
+EVERYTHING = PRODUCT + sources("tests", "benchmarks")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=name_of)
+def test_a_module_has_one_reason_to_change(path: Path) -> None:
+    lines = path.read_text().count("\n")
+    assert lines <= MODULE_LINES_MAX or name_of(path) in LARGE
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=name_of)
+def test_a_function_fits_on_a_page(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert lines <= FUNCTION_LINES_MAX, f"{node.name} has {lines} lines"
+
+
+def mirrors(path: Path) -> list[Path]:
+    """Where a module's tests may be: beside its place in the tree, or for its whole package."""
+    relative = path.relative_to(ROOT)
+    parts = relative.parts[2:] if relative.parts[0] == "server" else relative.parts[1:]
+    top = ROOT / "tests" / ("server" if relative.parts[0] == "server" else "")
+    folder = top.joinpath(*parts[:-1])
+    stem = path.stem.lstrip("_")
+    return [folder / f"test_{stem}.py", folder.parent / f"test_{folder.name}.py"]
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=name_of)
+def test_a_module_has_its_tests(path: Path) -> None:
+    if path.name in ("__init__.py", "__main__.py") or name_of(path) in TESTED_BY:
+        return
+    found = [mirror for mirror in mirrors(path) if mirror.exists()]
+    assert found, f"none of {[name_of(mirror) for mirror in mirrors(path)]}"
+
+
+def test_the_exceptions_are_needed() -> None:
+    for name in (*LARGE, *TESTED_BY):
+        assert (ROOT / name).exists(), f"{name} is listed but gone"
+
+
+@pytest.mark.parametrize("path", sources(*(f"logstore/{part}" for part in ENGINE)), ids=name_of)
+def test_the_engine_gets_time_files_and_chance_as_arguments(path: Path) -> None:
+    found = ENGINE_EFFECTS.search(path.read_text())
+    assert found is None, f"{found} in {name_of(path)}"
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=name_of)
+def test_no_path_of_a_machine_is_in_the_tree(path: Path) -> None:
+    homes = "|".join(["work", "farm", "root", "home"])
+    found = re.search(rf"""["'\s(=]/(?:{homes})/\w""", path.read_text())
+    assert found is None, f"{found} in {name_of(path)}"

@@ -88,7 +88,10 @@ class Serving:
 
 
 def draining_error() -> UnavailableError:
-    return UnavailableError("the server is shutting down; connect to it again, or to another one")
+    """Ends a stream of which all that was taken has been answered; `draining` says so."""
+    return UnavailableError(
+        "the server is shutting down; connect to it again, or to another one", draining=True
+    )
 
 
 def parse(message_class: type[M], data: bytes | memoryview) -> M:

@@ -43,9 +43,9 @@ test-compiled: $(READY)
 	$(BIN)/python -c "from logstore.record import is_compiled; assert is_compiled()"
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 
-# The engine once more on the plain Python codec, from the same sources.
+# The engine once more on the plain Python codec; tests/record runs on both by itself.
 test-pure: $(READY)
-	$(BIN)/python -m pytest -q --pure-codec tests/record tests/log tests/test_store.py
+	$(BIN)/python -m pytest -q -n $(JOBS) -p tests.support.pure_codec tests/log tests/test_store.py
 
 bench: $(READY)
 	$(BIN)/python -m pytest -q --benchmark-enable --benchmark-only benchmarks/micro
@@ -84,6 +84,7 @@ lint-proto:
 	cd proto && npx --yes @bufbuild/buf lint
 
 clean:
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks demo-data
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+	  .hypothesis .benchmarks demo-data
 	find logstore server tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f logstore/record/*.c logstore/record/*.so
+	rm -f logstore/record/*.c logstore/record/*.so $(READY) $(GEN_READY)

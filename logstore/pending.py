@@ -65,6 +65,20 @@ class Pending(Generic[T]):
                 return
         callback(self)
 
+    def then(self, apply: Callable[[T], None]) -> Pending[T]:
+        """One that ends as this one does, but only after `apply` took the value."""
+        following: Pending[T] = Pending(self._help_with)
+
+        def finish(done: Pending[T]) -> None:
+            if done._error is not None:
+                following.set_error(done._error)
+            else:
+                apply(cast(T, done._value))
+                following.set_result(cast(T, done._value))
+
+        self.add_done_callback(finish)
+        return following
+
     def result(self, timeout: float | None = None) -> T:
         """The value, after waiting up to `timeout` seconds (None: for ever).
 

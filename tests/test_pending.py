@@ -60,3 +60,17 @@ def test_a_waiter_does_the_work_itself_when_it_can() -> None:
     pending: Pending[int] = Pending(help_with)
     assert pending.result(1) == 9
     assert threads == [threading.current_thread().name]
+
+
+def test_what_follows_ends_after_the_value_was_taken() -> None:
+    pending: Pending[int] = Pending()
+    taken: list[int] = []
+    following = pending.then(taken.append)
+    following.add_done_callback(lambda done: taken.append(done.result() * 10))
+    pending.set_result(1)
+    assert taken == [1, 10]
+    failed: Pending[int] = Pending()
+    after_failure = failed.then(taken.append)
+    failed.set_error(DiskFullError("full"))
+    assert isinstance(after_failure.error, DiskFullError)
+    assert taken == [1, 10]

@@ -1,0 +1,504 @@
+"""The server-assigned kind of group (as KIP-848): pure state on an explicit clock, no I/O.
+
+    group epoch    rises when members, subscriptions or partitions change; a new target follows
+    target         what each member should own at the group's epoch
+    assigned       what a member may own now: it was told, and nobody else may
+    revoking       what it was told to give up and has not yet reported as given up
+
+    member:  stable (epoch = group's, assigned = target)
+               -> revoking (assigned loses what the target does not have; old epoch)
+               -> its heartbeat's `owned` shows that it gave up -> epoch = group's
+               -> waiting (parts of its target are still another's) -> stable
+
+Invariants
+- A partition is assigned to or being revoked from at most one member (`_owners`): it is given on
+  only after its owner reported it as given up, left, or was declared dead.
+- A member's epoch rises only when it has nothing to give up.
+- Group epoch and target change together, in `_rebalance`.
+
+Every method takes `now` (Clock.monotonic seconds) where time matters. Not thread-safe: the
+coordinator holds its lock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import re2
+
+from logstore.api import (
+    EPOCH_JOIN,
+    EPOCH_LEAVE,
+    EPOCH_LEAVE_STATIC,
+    GroupAssignment,
+    GroupHeartbeat,
+    MemberInfo,
+    TopicPartition,
+)
+from logstore.config import GroupConfig
+from logstore.errors import (
+    FencedInstanceError,
+    FencedMemberError,
+    GroupFullError,
+    InvalidPatternError,
+    InvalidRequestError,
+    StaleMemberEpochError,
+    UnknownMemberError,
+    UnreleasedInstanceError,
+)
+from logstore.group.assignors import DEFAULT_ASSIGNOR, find_assignor
+
+PATTERN_LENGTH_MAX = 1024  # bounds what a client can make the server compile
+ID_LENGTH_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    topics: frozenset[str]
+    pattern: str | None
+
+    def resolve(self, known: Iterable[str]) -> frozenset[str]:
+        """The topics of `known` that are read."""
+        names = frozenset(known)
+        if self.pattern is None:
+            return self.topics & names
+        matches = compile_pattern(self.pattern).fullmatch
+        return frozenset(name for name in names if name in self.topics or matches(name))
+
+
+@dataclass(slots=True)
+class Member:
+    member_id: str
+    instance_id: str | None
+    client_id: str
+    client_host: str
+    subscription: Subscription
+    assignor: str
+    session_timeout: float
+    rebalance_timeout: float
+    deadline: float = 0.0  # of the session
+    revoke_deadline: float | None = None
+    epoch: int = 0
+    previous_epoch: int = 0
+    assigned: set[TopicPartition] = field(default_factory=set)
+    revoking: set[TopicPartition] = field(default_factory=set)
+    reported: frozenset[TopicPartition] = frozenset()  # `owned` of its last heartbeat
+    is_away: bool = False  # static, left with -2
+
+
+def compile_pattern(pattern: str) -> re2._Regexp:
+    """Raises InvalidPatternError."""
+    if len(pattern) > PATTERN_LENGTH_MAX:
+        raise InvalidPatternError(
+            f"the pattern has {len(pattern)} characters, the limit is {PATTERN_LENGTH_MAX}"
+        )
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        raise InvalidPatternError(
+            f"pattern {pattern!r} is no RE2 expression: {_text(error)}", pattern=pattern
+        ) from None
+
+
+def _text(error: Exception) -> str:
+    cause = error.args[0] if error.args else error
+    return cause.decode("utf-8", "replace") if isinstance(cause, bytes) else str(cause)
+
+
+class ConsumerGroup:
+    """One group; see the module. `partitions` (topic -> count) is what its assignor divides."""
+
+    def __init__(self, group_id: str, config: GroupConfig, *, epoch: int = 0) -> None:
+        self.group_id = group_id
+        self.epoch = epoch
+        self._config = config
+        self._members: dict[str, Member] = {}
+        self._static: dict[str, str] = {}  # instance id -> member id
+        self._partitions: Mapping[str, int] = {}
+        self._target: dict[str, set[TopicPartition]] = {}
+        self._owners: dict[TopicPartition, str] = {}
+
+    # --- what it is -------------------------------------------------------------------------
+
+    @property
+    def member_count(self) -> int:
+        return len(self._members)
+
+    @property
+    def state(self) -> str:
+        if not self._members:
+            return "empty"
+        settled = all(
+            member.epoch == self.epoch and member.assigned == self._target[member.member_id]
+            for member in self._members.values()
+            if not member.is_away
+        )
+        return "stable" if settled else "reconciling"
+
+    @property
+    def assignor(self) -> str:
+        """The one that most members ask for; the first by name of equals."""
+        votes = Counter(member.assignor for member in self._members.values())
+        return min(votes, key=lambda name: (-votes[name], name), default=DEFAULT_ASSIGNOR)
+
+    def owner(self, part: TopicPartition) -> str:
+        """The member that owns it or is giving it up; "" for nobody."""
+        return self._owners.get(part, "")
+
+    def describe(self) -> tuple[MemberInfo, ...]:
+        return tuple(
+            MemberInfo(
+                member_id=member.member_id,
+                instance_id=member.instance_id,
+                client_id=member.client_id,
+                client_host=member.client_host,
+                member_epoch=EPOCH_LEAVE_STATIC if member.is_away else member.epoch,
+                subscribed_topics=tuple(sorted(member.subscription.topics)),
+                subscribed_pattern=member.subscription.pattern,
+                assigned=tuple(sorted(member.assigned | member.revoking)),
+                target=tuple(sorted(self._target[member.member_id])),
+            )
+            for _, member in sorted(self._members.items())
+        )
+
+    def subscribed_topics(self) -> frozenset[str]:
+        """Every topic that some member reads now."""
+        return frozenset(
+            topic
+            for member in self._members.values()
+            for topic in member.subscription.resolve(self._partitions)
+        )
+
+    def next_deadline(self) -> float | None:
+        """When `expire` has something to do."""
+        deadlines = [member.deadline for member in self._members.values()]
+        deadlines += [
+            member.revoke_deadline
+            for member in self._members.values()
+            if member.revoke_deadline is not None
+        ]
+        return min(deadlines, default=None)
+
+    # --- events -----------------------------------------------------------------------------
+
+    def topics_changed(self, partitions: Mapping[str, int]) -> bool:
+        """Topics or partitions came or went; whether that concerns the group."""
+        read = self.subscribed_topics()
+        before = {topic: self._partitions[topic] for topic in read}
+        self._partitions = partitions
+        after = {topic: partitions[topic] for topic in self.subscribed_topics()}
+        if before != after:
+            self._rebalance()
+        return before != after
+
+    def heartbeat(
+        self, heartbeat: GroupHeartbeat, now: float, *, new_member_id: str
+    ) -> GroupAssignment:
+        """Raises GroupError and InvalidRequestError; then nothing has changed."""
+        if heartbeat.member_epoch in (EPOCH_LEAVE, EPOCH_LEAVE_STATIC):
+            return self._leave(heartbeat)
+        if heartbeat.member_epoch == EPOCH_JOIN:
+            member = self._join(heartbeat, new_member_id)
+        else:
+            member = self._known_member(heartbeat)
+            self._update(member, heartbeat)
+        member.deadline = now + member.session_timeout
+        self._reconcile(member, heartbeat.owned, now)
+        return self._answer(member)
+
+    def would_change(self, member_id: str, known: GroupAssignment) -> bool:
+        """Whether the member's next heartbeat would be answered with other than `known`."""
+        member = self._members.get(member_id)
+        if member is None or member.epoch != known.member_epoch:
+            return True
+        if member.assigned != set(known.partitions):
+            return True
+        if member.revoking:
+            return False  # it is its turn to report
+        target = self._target[member_id]
+        return (
+            member.epoch != self.epoch
+            or not member.assigned <= target
+            or any(self._is_free(part, member) for part in target - member.assigned)
+        )
+
+    def expire(self, now: float) -> list[str]:
+        """Drop members whose session or time to give up partitions is over; who they were."""
+        dead = [
+            member.member_id
+            for member in self._members.values()
+            if member.deadline <= now
+            or (member.revoke_deadline is not None and member.revoke_deadline <= now)
+        ]
+        for member_id in dead:
+            self._remove(self._members[member_id])
+        if dead:
+            self._rebalance()
+        return dead
+
+    def check_commit(self, member_id: str, member_epoch: int) -> None:
+        """Whether this member may commit. Raises UnknownMemberError, StaleMemberEpochError."""
+        if member_epoch < 0 and not member_id:
+            if self._members:
+                raise UnknownMemberError(
+                    f"group {self.group_id!r} has members; only they may commit its offsets",
+                    group_id=self.group_id,
+                )
+            return
+        member = self._members.get(member_id)
+        if member is None:
+            raise self._unknown(member_id)
+        if member_epoch != member.epoch:
+            raise StaleMemberEpochError(
+                f"member {member_id} commits with epoch {member_epoch}, its epoch is "
+                f"{member.epoch}: heartbeat first",
+                member_id=member_id,
+                member_epoch=member.epoch,
+            )
+
+    # --- join and leave ---------------------------------------------------------------------
+
+    def _join(self, heartbeat: GroupHeartbeat, new_member_id: str) -> Member:
+        subscription = self._subscription(heartbeat, None)
+        fresh = self._new_member(heartbeat, heartbeat.member_id or new_member_id, subscription)
+        predecessor = self._predecessor(fresh)
+        if predecessor is not None:
+            self._replace(predecessor, fresh)
+        if predecessor is None or (predecessor.subscription, predecessor.assignor) != (
+            fresh.subscription,
+            fresh.assignor,
+        ):
+            self._members[fresh.member_id] = fresh
+            if fresh.instance_id is not None:
+                self._static[fresh.instance_id] = fresh.member_id
+            self._rebalance()
+        return fresh
+
+    def _predecessor(self, fresh: Member) -> Member | None:
+        """Whose place the joining member takes: its own after a lost answer, or the static one
+        that left for a while. Raises UnreleasedInstanceError, GroupFullError."""
+        same = self._members.get(fresh.member_id)
+        if fresh.instance_id is not None and fresh.instance_id in self._static:
+            holder = self._members[self._static[fresh.instance_id]]
+            if holder is not same and not holder.is_away:
+                raise UnreleasedInstanceError(
+                    f"instance id {fresh.instance_id!r} is held by member {holder.member_id}, "
+                    "which is alive",
+                    instance_id=fresh.instance_id,
+                    member_id=holder.member_id,
+                )
+            return holder
+        if same is None and len(self._members) >= self._config.members_max:
+            raise GroupFullError(
+                f"group {self.group_id!r} has {len(self._members)} members, the limit",
+                group_id=self.group_id,
+            )
+        return same
+
+    def _replace(self, predecessor: Member, fresh: Member) -> None:
+        """The new one starts with nothing assigned; the target stays, so it gets the same."""
+        target = self._target[predecessor.member_id]
+        self._remove(predecessor)
+        self._members[fresh.member_id] = fresh
+        self._target[fresh.member_id] = target
+        if fresh.instance_id is not None:
+            self._static[fresh.instance_id] = fresh.member_id
+
+    def _leave(self, heartbeat: GroupHeartbeat) -> GroupAssignment:
+        member = self._find(heartbeat)
+        if heartbeat.member_epoch == EPOCH_LEAVE_STATIC and member.instance_id is not None:
+            member.is_away = True
+        else:
+            self._remove(member)
+            self._rebalance()
+        return GroupAssignment(
+            member_id=member.member_id,
+            member_epoch=heartbeat.member_epoch,
+            heartbeat_interval_ms=self._config.heartbeat_interval_ms,
+            partitions=(),
+        )
+
+    def _remove(self, member: Member) -> None:
+        del self._members[member.member_id]
+        self._target.pop(member.member_id, None)
+        if member.instance_id is not None:
+            self._static.pop(member.instance_id, None)
+        for part in member.assigned | member.revoking:
+            del self._owners[part]
+
+    # --- heartbeats -------------------------------------------------------------------------
+
+    def _find(self, heartbeat: GroupHeartbeat) -> Member:
+        """Raises UnknownMemberError, FencedInstanceError."""
+        member = self._members.get(heartbeat.member_id)
+        instance_id = heartbeat.instance_id
+        if member is None:
+            if instance_id is not None and instance_id in self._static:
+                raise FencedInstanceError(
+                    f"instance id {instance_id!r} was taken over by another member",
+                    instance_id=instance_id,
+                )
+            raise self._unknown(heartbeat.member_id)
+        return member
+
+    def _known_member(self, heartbeat: GroupHeartbeat) -> Member:
+        """Raises FencedMemberError too. The epoch before is good while the member does not claim
+        more than it has: the answer that told it the present one was lost."""
+        member = self._find(heartbeat)
+        if heartbeat.member_epoch == member.epoch and not member.is_away:
+            return member
+        owned = member.reported if heartbeat.owned is None else set(heartbeat.owned)
+        if heartbeat.member_epoch == member.previous_epoch and owned <= member.assigned:
+            return member
+        raise FencedMemberError(
+            f"member {member.member_id} has epoch {member.epoch}, its heartbeat "
+            f"{heartbeat.member_epoch}: give up all partitions and join again",
+            member_id=member.member_id,
+            member_epoch=member.epoch,
+        )
+
+    def _update(self, member: Member, heartbeat: GroupHeartbeat) -> None:
+        """Take over what the heartbeat says anew of subscription and times."""
+        subscription = self._subscription(heartbeat, member.subscription)
+        assignor = self._assignor(heartbeat, member.assignor)
+        session_timeout = self._session_timeout(heartbeat, member.session_timeout)
+        member.session_timeout = session_timeout
+        member.rebalance_timeout = self._rebalance_timeout(heartbeat, member.rebalance_timeout)
+        if (subscription, assignor) != (member.subscription, member.assignor):
+            member.subscription, member.assignor = subscription, assignor
+            self._rebalance()
+
+    def _reconcile(
+        self, member: Member, owned: tuple[TopicPartition, ...] | None, now: float
+    ) -> None:
+        """Bring the member one step towards its target."""
+        if owned is not None:
+            member.reported = frozenset(owned)
+            if member.revoking and not member.revoking & member.reported:
+                for part in member.revoking:
+                    del self._owners[part]
+                member.revoking = set()
+                member.revoke_deadline = None
+        if member.revoking:
+            return
+        target = self._target[member.member_id]
+        excess = member.assigned - target
+        if excess:  # even what it has not reported: the answer that told it may be on its way
+            member.assigned -= excess
+            member.revoking = excess
+            member.revoke_deadline = now + member.rebalance_timeout
+            return
+        if member.epoch != self.epoch:
+            member.previous_epoch, member.epoch = member.epoch, self.epoch
+        for part in target - member.assigned:
+            if self._is_free(part, member):
+                member.assigned.add(part)
+                self._owners[part] = member.member_id
+
+    def _is_free(self, part: TopicPartition, member: Member) -> bool:
+        return self._owners.get(part, member.member_id) == member.member_id
+
+    def _answer(self, member: Member) -> GroupAssignment:
+        settled = not member.revoking and member.assigned == self._target[member.member_id]
+        return GroupAssignment(
+            member_id=member.member_id,
+            member_epoch=member.epoch,
+            heartbeat_interval_ms=self._heartbeat_interval_ms(member),
+            partitions=tuple(sorted(member.assigned)),
+            settled=settled and member.epoch == self.epoch,
+        )
+
+    def _heartbeat_interval_ms(self, member: Member) -> int:
+        """At least three in a session, so that one lost does not end it."""
+        return min(self._config.heartbeat_interval_ms, int(member.session_timeout * 1000 / 3))
+
+    def _rebalance(self) -> None:
+        """A new epoch and a new target."""
+        self.epoch += 1
+        topics = {
+            member.member_id: member.subscription.resolve(self._partitions)
+            for member in self._members.values()
+        }
+        present = {
+            member.member_id: self._target.get(member.member_id, set()) | member.assigned
+            for member in self._members.values()
+        }
+        assignor = find_assignor(self.assignor)
+        self._target = assignor(topics, self._partitions, present)
+
+    # --- what a heartbeat says --------------------------------------------------------------
+
+    def _new_member(
+        self, heartbeat: GroupHeartbeat, member_id: str, subscription: Subscription
+    ) -> Member:
+        for name in (member_id, heartbeat.instance_id or "", heartbeat.client_id):
+            if len(name) > ID_LENGTH_MAX:
+                raise InvalidRequestError(
+                    f"an id of {len(name)} characters is over the limit of {ID_LENGTH_MAX}"
+                )
+        return Member(
+            member_id=member_id,
+            instance_id=heartbeat.instance_id or None,
+            client_id=heartbeat.client_id,
+            client_host=heartbeat.client_host,
+            subscription=subscription,
+            assignor=self._assignor(heartbeat, DEFAULT_ASSIGNOR),
+            session_timeout=self._session_timeout(
+                heartbeat, self._config.session_timeout_ms / 1000
+            ),
+            rebalance_timeout=self._rebalance_timeout(
+                heartbeat, self._config.rebalance_timeout_ms / 1000
+            ),
+        )
+
+    @staticmethod
+    def _subscription(heartbeat: GroupHeartbeat, before: Subscription | None) -> Subscription:
+        result = before or Subscription(frozenset(), None)
+        if heartbeat.subscribed_topics is not None:
+            result = replace(result, topics=frozenset(heartbeat.subscribed_topics))
+        if heartbeat.subscribed_pattern is not None:
+            pattern = heartbeat.subscribed_pattern or None  # "": no pattern any more
+            if pattern is not None:
+                compile_pattern(pattern)
+            result = replace(result, pattern=pattern)
+        if before is None and not result.topics and result.pattern is None:
+            raise InvalidRequestError("a member joins with topics or a pattern; neither was given")
+        return result
+
+    @staticmethod
+    def _assignor(heartbeat: GroupHeartbeat, before: str) -> str:
+        if not heartbeat.assignor:
+            return before
+        find_assignor(heartbeat.assignor)
+        return heartbeat.assignor
+
+    def _session_timeout(self, heartbeat: GroupHeartbeat, before: float) -> float:
+        wanted = heartbeat.session_timeout_ms
+        if wanted is None:
+            return before
+        low, high = self._config.session_timeout_ms_min, self._config.session_timeout_ms_max
+        if not low <= wanted <= high:
+            raise InvalidRequestError(
+                f"session_timeout_ms={wanted} is not valid: it takes a number from {low} to {high}"
+            )
+        return wanted / 1000
+
+    @staticmethod
+    def _rebalance_timeout(heartbeat: GroupHeartbeat, before: float) -> float:
+        wanted = heartbeat.rebalance_timeout_ms
+        if wanted is None:
+            return before
+        if wanted <= 0:
+            raise InvalidRequestError(f"rebalance_timeout_ms={wanted} is not positive")
+        return wanted / 1000
+
+    def _unknown(self, member_id: str) -> UnknownMemberError:
+        return UnknownMemberError(
+            f"group {self.group_id!r} has no member {member_id!r}; join again",
+            group_id=self.group_id,
+            member_id=member_id,
+        )

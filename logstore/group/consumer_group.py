@@ -207,7 +207,9 @@ class ConsumerGroup:
             member = self._known_member(heartbeat)
             self._update(member, heartbeat)
         member.deadline = now + member.session_timeout
-        self._reconcile(member, heartbeat.owned, now)
+        is_current = heartbeat.member_epoch in (EPOCH_JOIN, member.epoch)
+        # A heartbeat of the epoch before was sent before the member knew what it has now.
+        self._reconcile(member, heartbeat.owned if is_current else None, now)
         return self._answer(member)
 
     def would_change(self, member_id: str, known: GroupAssignment) -> bool:

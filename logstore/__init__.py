@@ -1,0 +1,60 @@
+"""An event log that embeds like SQLite and serves like a broker.
+
+    with logstore.open("data/") as store:           # or logstore.connect("localhost:7070")
+        store.create_topic("orders", partitions=6)
+        with store.producer() as producer:
+            producer.send("orders", value=b"...", key=b"customer-42")
+
+The names below are imported when they are first used, so that `import logstore.record` alone
+stays light.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from logstore.client import Consumer as Consumer
+    from logstore.client import Producer as Producer
+    from logstore.client import Store as Store
+    from logstore.client import connect as connect
+    from logstore.client import open as open
+    from logstore.config import StoreConfig as StoreConfig
+    from logstore.errors import LogStoreError as LogStoreError
+    from logstore.record import Record as Record
+
+__version__ = "0.1.0"
+__all__ = [
+    "Consumer",
+    "LogStoreError",
+    "Producer",
+    "Record",
+    "Store",
+    "StoreConfig",
+    "connect",
+    "open",
+]
+
+_HOMES = {
+    "Consumer": "logstore.client",
+    "LogStoreError": "logstore.errors",
+    "Producer": "logstore.client",
+    "Record": "logstore.record",
+    "Store": "logstore.client",
+    "StoreConfig": "logstore.config",
+    "connect": "logstore.client",
+    "open": "logstore.client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'logstore' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

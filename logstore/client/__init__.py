@@ -1,0 +1,20 @@
+"""The classes people use, the same on an embedded and on a remote store. See README.md."""
+
+from logstore.client.consumer import Consumer, PartitionColumns, PartitionRecords
+from logstore.client.delivery import Deliveries, Delivery, RecordMetadata, StoredRun
+from logstore.client.facade import Store, connect, open
+from logstore.client.producer import Producer
+
+__all__ = [
+    "Consumer",
+    "Deliveries",
+    "Delivery",
+    "PartitionColumns",
+    "PartitionRecords",
+    "Producer",
+    "RecordMetadata",
+    "Store",
+    "StoredRun",
+    "connect",
+    "open",
+]

@@ -1,0 +1,597 @@
+"""The consumer: reads partitions, alone or as a member of a group. One thread uses it at a time.
+
+Positions are those of the user: the offset behind the last record that was handed out. The store
+is read ahead of them into a buffer. In a group, partitions come and go inside `poll` only, so the
+user's code never loses one in the middle of its work on it unless the group has declared the
+consumer dead.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from logstore.api import (
+    CommittedOffset,
+    FetchedPartition,
+    LogStore,
+    OffsetQuery,
+    OffsetSpec,
+    OffsetToCommit,
+    TopicPartition,
+)
+from logstore.client.group_session import GroupSession
+from logstore.client.membership import Subscription
+from logstore.client.positions import Positions
+from logstore.clock import Clock, SystemClock
+from logstore.errors import (
+    ClientClosedError,
+    InvalidRequestError,
+    LogStoreError,
+    OffsetOutOfRangeError,
+    StaleMemberEpochError,
+)
+from logstore.pending import Pending
+from logstore.record import Columns, Record, concat_columns, decode_columns, decode_records
+from logstore.record import iter_batches as split_batches
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+T = TypeVar("T")
+OnPartitions = Callable[[list[TopicPartition]], None]
+Offsets = Mapping[tuple[str, int], int] | Mapping[TopicPartition, int]
+RESETS = {"earliest": OffsetSpec.EARLIEST, "latest": OffsetSpec.LATEST, "error": None}
+DECOMPRESSED_BYTES_MAX = 1 << 30
+RETRY_SECONDS = 0.1
+
+
+class PartitionColumns(NamedTuple):
+    """Records of one partition by columns, in offset order."""
+
+    topic: str
+    partition: int
+    columns: Columns
+
+
+class PartitionRecords(NamedTuple):
+    """Records of one partition, in offset order."""
+
+    topic: str
+    partition: int
+    records: list[Record]
+
+
+class _Fetched(NamedTuple):
+    part: TopicPartition
+    batch: memoryview
+
+
+class Consumer:
+    """Reads from a store, embedded or remote. Close it, or use it in a with statement.
+
+    With `group`, partitions are shared with the group's other members and positions start from
+    committed offsets; without, all partitions of the topics are read. `auto_offset_reset` says
+    where to start without a committed offset, or when the offset is gone: "latest", "earliest" or
+    "error". With `enable_auto_commit` what earlier polls handed out is committed every
+    `auto_commit_interval` seconds, before partitions are given up, and on close.
+    Times are in seconds.
+    """
+
+    def __init__(
+        self,
+        store: LogStore,
+        *topics: str,
+        group: str | None = None,
+        auto_offset_reset: str = "latest",
+        enable_auto_commit: bool = True,
+        auto_commit_interval: float = 5.0,
+        group_instance_id: str | None = None,
+        client_id: str = "",
+        assignor: str | None = None,
+        session_timeout: float = 45.0,
+        max_poll_interval: float = 300.0,
+        max_poll_records: int = 500,
+        fetch_bytes_max: int = 16 << 20,
+        partition_bytes_max: int = 1 << 20,
+        request_timeout: float = 30.0,
+        clock: Clock | None = None,
+    ) -> None:
+        if auto_offset_reset not in RESETS:
+            raise InvalidRequestError(
+                f"auto_offset_reset={auto_offset_reset!r} is not valid: it takes 'earliest', "
+                "'latest' or 'error'"
+            )
+        if max_poll_records < 1:
+            raise InvalidRequestError(f"max_poll_records={max_poll_records} is not positive")
+        self._store = store
+        self._group = group
+        self._reset = RESETS[auto_offset_reset]
+        self._auto_commit_interval = auto_commit_interval if group and enable_auto_commit else None
+        self._instance_id = group_instance_id
+        self._client_id = client_id
+        self._assignor = assignor
+        self._session_timeout = session_timeout
+        self._max_poll_interval = max_poll_interval
+        self._max_poll_records = max_poll_records
+        self._request_timeout = request_timeout
+        self._clock = clock or SystemClock()
+        self._reader = store.open_reader(
+            bytes_max=fetch_bytes_max, partition_bytes_max=partition_bytes_max
+        )
+        self._positions = Positions()
+        self._batches: deque[_Fetched] = deque()  # fetched, not decoded
+        self._records: deque[Record] = deque()  # decoded, not handed out
+        self._session: GroupSession | None = None
+        self._on_assigned: OnPartitions | None = None
+        self._on_revoked: OnPartitions | None = None
+        self._on_lost: OnPartitions | None = None
+        self._committed_at = self._clock.monotonic()
+        self._closed = False
+        if topics:
+            self.subscribe(topics)
+
+    # --- what to read -----------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        topics: Iterable[str] = (),
+        *,
+        pattern: str | None = None,
+        on_assigned: OnPartitions | None = None,
+        on_revoked: OnPartitions | None = None,
+        on_lost: OnPartitions | None = None,
+    ) -> None:
+        """Read topics by name, or in a group also by an RE2 `pattern` for their whole names.
+
+        The callbacks run inside poll and close: `on_revoked` before partitions are given up,
+        `on_lost` when they are another's already, `on_assigned` before the first record of new
+        ones. Ends an earlier subscription.
+        """
+        self._check_open()
+        names = tuple(topics)
+        self.unsubscribe()
+        self._on_assigned, self._on_revoked, self._on_lost = on_assigned, on_revoked, on_lost
+        if self._group is None:
+            if pattern is not None:
+                raise InvalidRequestError("a pattern needs a group")
+            infos = self._store.describe_topics(names)
+            self._take(
+                TopicPartition(info.name, item.partition)
+                for info in infos
+                for item in info.partitions
+            )
+            return
+        if not names and pattern is None:
+            raise InvalidRequestError("subscribe takes topics or a pattern")
+        subscription = Subscription(
+            group_id=self._group,
+            topics=names,
+            pattern=pattern,
+            instance_id=self._instance_id,
+            client_id=self._client_id,
+            assignor=self._assignor,
+            session_timeout_ms=int(self._session_timeout * 1000),
+            rebalance_timeout_ms=int(self._max_poll_interval * 1000),
+        )
+        self._session = GroupSession(
+            self._store,
+            subscription,
+            member_id=str(uuid.uuid4()),
+            clock=self._clock,
+            session_timeout=self._session_timeout,
+            max_poll_interval=self._max_poll_interval,
+            wake=self._reader.wake,
+        )
+
+    def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """Read these partitions, chosen by the caller; takes part in no group's sharing.
+
+        With a group, positions start from its committed offsets and may be committed while the
+        group has no members.
+        """
+        self._check_open()
+        self.unsubscribe()
+        self._take(TopicPartition(*part) for part in partitions)
+
+    def unsubscribe(self) -> None:
+        """Read nothing any more; leaves the group after an automatic commit."""
+        session, self._session = self._session, None
+        owned = set(self._positions)
+        if owned:
+            self._give_up(owned, session)
+        if session is not None:
+            session.leave()
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(self._positions)
+
+    # --- records ----------------------------------------------------------------------------
+
+    def poll(self, timeout: float = 1.0, *, max_records: int | None = None) -> list[Record]:
+        """Up to `max_records` records, waiting up to `timeout` seconds for the first.
+
+        In offset order within a partition. Raises UnknownTopicError and other errors of a
+        partition, OffsetOutOfRangeError with auto_offset_reset="error", ClientClosedError.
+        """
+        limit = max_records or self._max_poll_records
+        self._prepare()
+        deadline = self._clock.monotonic() + timeout
+        while not self._records:
+            if not self._batches and not self._fetch(deadline):
+                return []
+            while self._batches and not self._records:
+                self._decode(self._batches.popleft())
+        records = [self._records.popleft() for _ in range(min(limit, len(self._records)))]
+        self._handed_out(records)
+        return records
+
+    def poll_batch(self, timeout: float = 1.0) -> list[PartitionRecords]:
+        """All that has arrived, a list for each partition, waiting for the first of it."""
+        found: dict[TopicPartition, list[Record]] = {}
+        for record in self.poll(timeout, max_records=1 << 62):
+            found.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
+        return [PartitionRecords(*part, records) for part, records in found.items()]
+
+    def poll_columns(self, timeout: float = 1.0) -> list[PartitionColumns]:
+        """All that has arrived, by columns: no Python object a record."""
+        self._prepare()
+        if not self._batches and not self._records:
+            self._fetch(self._clock.monotonic() + timeout)
+        found: dict[TopicPartition, list[Columns]] = {}
+        self._undo_decoding()
+        while self._batches:
+            part, batch = self._batches.popleft()
+            position = self._positions.get(part)
+            if position is None:
+                continue
+            columns = decode_columns(
+                batch, from_offset=position, decompressed_bytes_max=DECOMPRESSED_BYTES_MAX
+            )
+            if len(columns):
+                found.setdefault(part, []).append(columns)
+                self._positions.advance(part, columns.offsets[-1] + 1)
+        return [PartitionColumns(*part, concat_columns(parts)) for part, parts in found.items()]
+
+    def __iter__(self) -> Iterator[Record]:
+        """Records for ever; ends when the consumer is closed."""
+        return self.records()
+
+    def records(self, *, idle_timeout: float | None = None) -> Iterator[Record]:
+        """Records one by one, until none came for `idle_timeout` seconds (None: for ever)."""
+        idle_since = self._clock.monotonic()
+        while not self._closed:
+            records = self.poll(0.5 if idle_timeout is None else min(0.5, idle_timeout), max_records=1)
+            while records:
+                yield records[0]
+                records = self._next_buffered()
+                idle_since = self._clock.monotonic()
+            if idle_timeout is not None and self._clock.monotonic() - idle_since >= idle_timeout:
+                return
+
+    def _next_buffered(self) -> list[Record]:
+        """The next record that is decoded already, while nothing else is to be done."""
+        session = self._session
+        if self._closed or not self._records or (session is not None and session.has_changes):
+            return []
+        if session is not None:
+            session.polled()
+        record = self._records.popleft()
+        self._positions.advance(TopicPartition(record.topic, record.partition), record.offset + 1)
+        return [record]
+
+    def _prepare(self) -> None:
+        """What every poll does first: group changes, automatic commits."""
+        self._check_open()
+        if self._session is not None:
+            self._session.polled()
+            self._follow_group(self._session)
+        if (
+            self._auto_commit_interval is not None
+            and self._clock.monotonic() - self._committed_at >= self._auto_commit_interval
+        ):
+            self._committed_at = self._clock.monotonic()
+            self.commit_async()
+
+    def _fetch(self, deadline: float) -> bool:
+        """Wait for batches until `deadline`; whether there are any."""
+        while True:
+            left = deadline - self._clock.monotonic()
+            for item in self._reader.poll(max(0.0, left)):
+                self._take_fetched(item)
+            if self._session is not None:
+                self._follow_group(self._session)
+            if self._batches:
+                return True
+            if left <= 0 or self._closed:
+                return False
+
+    def _take_fetched(self, item: FetchedPartition) -> None:
+        part = TopicPartition(item.topic, item.partition)
+        if part not in self._positions or self._positions.is_paused(part):
+            return
+        if item.error is None:
+            self._batches.extend(_Fetched(part, batch) for batch in split_batches(item.data))
+        elif isinstance(item.error, OffsetOutOfRangeError) and self._reset is not None:
+            self._start_at(self._look_up([part], self._reset))
+        elif item.error.retriable:
+            time.sleep(min(RETRY_SECONDS, self._request_timeout))
+            self._restart(part)
+        else:
+            raise item.error
+
+    def _decode(self, fetched: _Fetched) -> None:
+        position = self._positions.get(fetched.part)
+        if position is not None:
+            self._records.extend(
+                decode_records(
+                    fetched.batch,
+                    *fetched.part,
+                    from_offset=position,
+                    decompressed_bytes_max=DECOMPRESSED_BYTES_MAX,
+                )
+            )
+
+    def _undo_decoding(self) -> None:
+        """Records that poll has decoded and not handed out are read again, by columns."""
+        if self._records:
+            parts = {TopicPartition(record.topic, record.partition) for record in self._records}
+            self._drop(parts)
+            for part in parts:
+                self._restart(part)
+
+    def _handed_out(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._positions.advance(
+                TopicPartition(record.topic, record.partition), record.offset + 1
+            )
+
+    # --- positions --------------------------------------------------------------------------
+
+    def position(self, topic: str, partition: int) -> int:
+        """The offset of the next record to be handed out."""
+        return self._positions.require(TopicPartition(topic, partition))
+
+    def seek(self, topic: str, partition: int, offset: int) -> None:
+        if offset < 0:
+            raise InvalidRequestError(f"offset {offset} is negative")
+        self._start_at({TopicPartition(topic, partition): offset})
+
+    def seek_to_beginning(self, partitions: Iterable[tuple[str, int]] = ()) -> None:
+        self._start_at(self._look_up(self._named(partitions), OffsetSpec.EARLIEST))
+
+    def seek_to_end(self, partitions: Iterable[tuple[str, int]] = ()) -> None:
+        self._start_at(self._look_up(self._named(partitions), OffsetSpec.LATEST))
+
+    def seek_to_timestamp(
+        self, timestamp_ms: int, partitions: Iterable[tuple[str, int]] = ()
+    ) -> None:
+        """To the first record at or after the time, or the end where there is none."""
+        self._start_at(self._look_up(self._named(partitions), timestamp_ms))
+
+    def pause(self, *partitions: tuple[str, int]) -> None:
+        for part in self._named(partitions):
+            self._positions.pause(part)
+            self._reader.remove(*part)
+            self._drop({part})
+
+    def resume(self, *partitions: tuple[str, int]) -> None:
+        for part in self._named(partitions):
+            if self._positions.is_paused(part):
+                self._positions.resume(part)
+                self._restart(part)
+
+    def paused(self) -> set[TopicPartition]:
+        return self._positions.paused()
+
+    def _named(self, partitions: Iterable[tuple[str, int]]) -> list[TopicPartition]:
+        """The given partitions, which are assigned; all that are if none is given."""
+        named = [TopicPartition(*part) for part in partitions]
+        for part in named:
+            self._positions.require(part)
+        return named or sorted(self._positions)
+
+    def _look_up(
+        self, parts: Sequence[TopicPartition], timestamp_ms: int
+    ) -> dict[TopicPartition, int]:
+        found: dict[TopicPartition, int] = {}
+        missing: list[TopicPartition] = []
+        queries = [OffsetQuery(*part, timestamp_ms) for part in parts]
+        for part, answer in zip(parts, self._store.list_offsets(queries), strict=True):
+            if answer.error is not None:
+                raise answer.error
+            if answer.offset < 0:
+                missing.append(part)
+            else:
+                found[part] = answer.offset
+        return found | (self._look_up(missing, OffsetSpec.LATEST) if missing else {})
+
+    def _start_at(self, offsets: Mapping[TopicPartition, int]) -> None:
+        for part, offset in offsets.items():
+            self._positions.start(part, offset)
+            self._restart(part)
+        self._drop(set(offsets))
+
+    def _restart(self, part: TopicPartition) -> None:
+        if not self._positions.is_paused(part):
+            self._reader.set_position(*part, self._positions.require(part))
+
+    def _drop(self, parts: set[TopicPartition]) -> None:
+        """Forget what was read ahead of these."""
+        self._batches = deque(item for item in self._batches if item.part not in parts)
+        self._records = deque(
+            record
+            for record in self._records
+            if TopicPartition(record.topic, record.partition) not in parts
+        )
+
+    # --- offsets ----------------------------------------------------------------------------
+
+    def commit(self, offsets: Offsets | None = None) -> None:
+        """Commit the positions, or the given offsets, and wait until they are durable.
+
+        Raises FencedMemberError and UnknownMemberError if the group has moved on, and after
+        `request_timeout` what kept it from being done.
+        """
+        deadline = self._clock.monotonic() + self._request_timeout
+        chosen = self._positions.uncommitted() if offsets is None else offsets
+        while True:
+            try:
+                self._commit(chosen).result(max(0.0, deadline - self._clock.monotonic()))
+                return
+            except StaleMemberEpochError:
+                if self._session is None or self._clock.monotonic() >= deadline:
+                    raise
+                self._session.refresh_epoch()
+            except LogStoreError as error:
+                if not error.retriable or self._clock.monotonic() >= deadline:
+                    raise
+                time.sleep(RETRY_SECONDS)
+
+    def commit_async(
+        self,
+        offsets: Offsets | None = None,
+        on_done: Callable[[LogStoreError | None], None] | None = None,
+    ) -> None:
+        """The same without waiting; `on_done` is called from another thread, with the error."""
+        pending = self._commit(self._positions.uncommitted() if offsets is None else offsets)
+        if on_done is not None:
+            pending.add_done_callback(lambda done: on_done(done.error))
+
+    def _commit(self, offsets: Offsets) -> Pending[None]:
+        if self._group is None:
+            raise InvalidRequestError("a commit needs a group; this consumer has none")
+        if not offsets:
+            return Pending.completed(None)
+        positions = {TopicPartition(*part): offset for part, offset in offsets.items()}
+        session = self._session
+        pending = self._store.commit_offsets(
+            self._group,
+            [OffsetToCommit(*part, offset) for part, offset in positions.items()],
+            member_id="" if session is None else session.member_id,
+            member_epoch=-1 if session is None else session.member_epoch,
+        )
+        return pending.then(lambda _: self._positions.committed(positions))
+
+    def committed(self, *partitions: tuple[str, int]) -> list[CommittedOffset]:
+        """The group's committed offsets of these partitions; offset -1 where there is none."""
+        if self._group is None:
+            raise InvalidRequestError("committed offsets need a group; this consumer has none")
+        return self._store.committed_offsets(self._group, [TopicPartition(*p) for p in partitions])
+
+    # --- partitions come and go -------------------------------------------------------------
+
+    def _follow_group(self, session: GroupSession) -> None:
+        if not session.has_changes:
+            return
+        lost = session.take_lost()
+        if lost:
+            self._forget(lost)
+            _tell(self._on_lost or self._on_revoked, lost)
+        revoked = session.to_revoke()
+        if revoked:
+            self._give_up(revoked, session)
+        new = session.take_new()
+        if new:
+            self._take(new)
+
+    def _take(self, parts: Iterable[TopicPartition]) -> None:
+        wanted = sorted(set(parts))
+        self._start_at(self._starting_points(wanted))
+        _tell(self._on_assigned, wanted)
+
+    def _starting_points(self, parts: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Committed offsets, and where there is none what auto_offset_reset says."""
+        found: dict[TopicPartition, int] = {}
+        if self._group is not None and parts:
+            committed = self._retry(lambda: self._store.committed_offsets(self._group or "", parts))
+            found = {
+                TopicPartition(item.topic, item.partition): item.offset
+                for item in committed
+                if item.offset >= 0
+            }
+        missing = [part for part in parts if part not in found]
+        if missing and self._reset is None:
+            raise OffsetOutOfRangeError(
+                f"group {self._group!r} has no committed offset for {missing[0].topic}-"
+                f"{missing[0].partition}, and auto_offset_reset is 'error'"
+            )
+        if missing and self._reset is not None:
+            reset = self._reset
+            found |= self._retry(lambda: self._look_up(missing, reset))
+        return found
+
+    def _retry(self, call: Callable[[], T]) -> T:
+        deadline = self._clock.monotonic() + self._request_timeout
+        while True:
+            try:
+                return call()
+            except LogStoreError as error:
+                if not error.retriable or self._clock.monotonic() >= deadline:
+                    raise
+                time.sleep(RETRY_SECONDS)
+
+    def _give_up(self, parts: set[TopicPartition], session: GroupSession | None) -> None:
+        try:
+            _tell(self._on_revoked, parts)
+            if self._auto_commit_interval is not None:
+                self._commit_before_giving_up()
+        finally:
+            self._forget(parts)
+            if session is not None:
+                session.gave_up(parts)
+
+    def _commit_before_giving_up(self) -> None:
+        try:
+            self.commit()
+        except LogStoreError:  # whoever takes over reads these records again: at least once
+            return
+
+    def _forget(self, parts: set[TopicPartition]) -> None:
+        for part in parts:
+            self._positions.remove(part)
+            self._reader.remove(*part)
+        self._drop(parts)
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Make a waiting poll return now. Safe from any thread."""
+        self._reader.wake()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        """Commit if that is automatic, leave the group, stop. Idempotent."""
+        if self._closed:
+            return
+        try:
+            self.unsubscribe()
+        finally:
+            self._closed = True
+            self._reader.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientClosedError("the consumer is closed")
+
+    def __enter__(self) -> Consumer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _tell(callback: OnPartitions | None, parts: Iterable[TopicPartition]) -> None:
+    if callback is not None:
+        callback(sorted(parts))

@@ -1,0 +1,101 @@
+"""What a producer gives back for what it was told to send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from logstore.client.producer_core import Batch
+from logstore.errors import LogStoreError
+
+
+class RecordMetadata(NamedTuple):
+    """Where a record is. `timestamp` in ms; the log's time if the topic keeps that."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+
+
+class StoredRun(NamedTuple):
+    """Where a run of records is: offsets base_offset to base_offset + records - 1."""
+
+    topic: str
+    partition: int
+    base_offset: int
+    records: int
+
+
+class Delivery:
+    """The fate of one record. Thread-safe."""
+
+    __slots__ = ("_batch", "_index", "_timestamp")
+
+    def __init__(self, batch: Batch, index: int, timestamp: int) -> None:
+        self._batch = batch
+        self._index = index
+        self._timestamp = timestamp
+
+    @property
+    def done(self) -> bool:
+        return self._batch.pending.done
+
+    @property
+    def error(self) -> LogStoreError | None:
+        return self._batch.pending.error
+
+    def result(self, timeout: float | None = None) -> RecordMetadata:
+        """Where it was stored, after waiting up to `timeout` seconds; does not linger.
+
+        Raises the error for which it was given up, or RequestTimeoutError.
+        """
+        batch = self._batch
+        if not batch.pending.done:
+            batch.queue.expedite(batch)
+        stored = batch.pending.result(timeout)
+        timestamp = self._timestamp
+        if stored.log_append_time_ms >= 0:
+            timestamp = stored.log_append_time_ms
+        return RecordMetadata(
+            batch.queue.topic, batch.queue.partition, stored.base_offset + self._index, timestamp
+        )
+
+    def add_callback(self, callback: Callable[[Delivery], None]) -> None:
+        """Call back with this object once it is done, in another thread; must not block."""
+        self._batch.pending.add_done_callback(lambda _: callback(self))
+
+
+class Deliveries:
+    """The fate of records sent together. Thread-safe."""
+
+    __slots__ = ("_runs",)
+
+    def __init__(self, runs: Sequence[tuple[Batch, int, int]]) -> None:
+        self._runs = runs  # batch, index of the first record in it, records
+
+    def __len__(self) -> int:
+        """Records."""
+        return sum(count for _, _, count in self._runs)
+
+    @property
+    def done(self) -> bool:
+        return all(batch.pending.done for batch, _, _ in self._runs)
+
+    def result(self, timeout: float | None = None) -> list[StoredRun]:
+        """Where they were stored, run by run; `timeout` seconds for each batch.
+
+        Raises the error of the first batch that was given up, or RequestTimeoutError.
+        """
+        for batch, _, _ in self._runs:
+            if not batch.pending.done:
+                batch.queue.expedite(batch)
+        return [
+            StoredRun(
+                batch.queue.topic,
+                batch.queue.partition,
+                batch.pending.result(timeout).base_offset + first,
+                count,
+            )
+            for batch, first, count in self._runs
+        ]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from logstore.clock import Clock
 from logstore.errors import LogStoreError
@@ -55,34 +55,31 @@ def java_string_hash(text: str) -> int:
 
 
 class Journal:
-    """The internal topic of committed offsets, made when it is first written to.
+    """The internal topic of committed offsets.
 
     A group's records are all in one partition, so their order is kept. Thread-safe.
     """
 
     def __init__(
         self,
-        logs: Callable[[], Sequence[PartitionLog]],
-        create: Callable[[], Sequence[PartitionLog]],
+        logs: Sequence[PartitionLog],
         flusher: Flusher,
         clock: Clock,
         decompressed_bytes_max: int,
     ) -> None:
         self._logs = logs
-        self._create = create
         self._flusher = flusher
         self._clock = clock
         self._decompressed_bytes_max = decompressed_bytes_max
 
     def append(self, records: Sequence[KeyValue], group_id: str) -> Pending[None]:
         try:
-            logs = self._logs() or self._create()
-            log = logs[java_string_hash(group_id) % len(logs)]
+            log = self._logs[java_string_hash(group_id) % len(self._logs)]
             return append_records(log, self._flusher, records, self._clock.now_ms())
         except LogStoreError as error:
             return Pending.failed(error)
 
     def replay(self) -> Iterator[tuple[bytes, bytes | None, int]]:
-        for log in self._logs():
+        for log in self._logs:
             for key, value, timestamp in replay(log, self._decompressed_bytes_max):
                 yield key or b"", value, timestamp

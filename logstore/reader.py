@@ -149,7 +149,7 @@ class LocalReader:
         finally:
             waiting.cancel()
         self._wake.clear()
-        return [] if self._closed else self._fetch()
+        return self._fetch()
 
     def wake(self) -> None:
         self._wake.set()
@@ -167,6 +167,8 @@ class LocalReader:
 
     def _fetch(self) -> list[FetchedPartition]:
         self._release()
+        if self._closed:  # while it waited
+            return []
         result = self._last = self._source.fetch(
             self._asked(),
             bytes_max=self._bytes_max,

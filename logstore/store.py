@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from logstore import __version__, api
 from logstore.api import (
@@ -38,6 +39,9 @@ from logstore.pending import Pending
 from logstore.reader import LeasedFetch, LocalReader, OneShot
 from logstore.store_files import create_or_read_meta, take_lock
 from logstore.topic_table import OpenTopic, TopicTable
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 NO_DATA = memoryview(b"")
 
@@ -118,10 +122,7 @@ class LocalLogStore:
 
     def _open_groups(self, new_id: Callable[[], uuid.UUID]) -> GroupCoordinator:
         journal = Journal(
-            logs=lambda: found.logs if (found := self._table.find(OFFSETS_TOPIC)) else (),
-            create=lambda: self._table.create_internal(
-                OFFSETS_TOPIC, self._config.offsets_topic_partitions
-            ).logs,
+            self._table.create_internal(OFFSETS_TOPIC, self._config.offsets_topic_partitions).logs,
             flusher=self._flusher,
             clock=self._clock,
             decompressed_bytes_max=self._config.decompressed_bytes_max,
@@ -204,7 +205,7 @@ class LocalLogStore:
         return api.ProducerIdentity(self._table.allocate_producer_id(), 0)
 
     def append(
-        self, topic: str, partition: int, batch: api.ReadableBuffer, *, acks: Acks = Acks.ALL
+        self, topic: str, partition: int, batch: ReadableBuffer, *, acks: Acks = Acks.ALL
     ) -> Pending[Appended]:
         try:
             self._check_open()
@@ -423,6 +424,7 @@ class LocalLogStore:
     ) -> None:
         self._on_deadline = on_deadline
         self._flusher.set_notify(on_flush)
+        self._flusher.set_on_deadline(on_deadline)
 
     def next_deadline(self) -> float | None:
         deadlines = (

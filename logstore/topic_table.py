@@ -115,8 +115,6 @@ class TopicTable:
             )
         return self.log(name, partition)
 
-    def find(self, name: str) -> OpenTopic | None:
-        return self._open.get(name)
 
     def all(self) -> list[OpenTopic]:
         return sorted(self._open.values(), key=lambda opened: opened.topic.name)
@@ -214,6 +212,7 @@ class TopicTable:
     def close(self) -> None:
         """Sync and trim every log, then mark the store as cleanly closed."""
         with self._lock:
+            self.flusher.run_round()  # all of them together
             clean = True
             for log in self.all_logs():
                 clean &= log.close()
@@ -281,3 +280,34 @@ class TopicTable:
         config = TopicConfig.from_overrides(topic.overrides)
         logs = [self._open_log(topic, config, partition) for partition in range(topic.partitions)]
         return OpenTopic(topic, config, tuple(logs))
+
+    def _open_log(self, topic: Topic, config: TopicConfig, partition: int) -> PartitionLog:
+        return PartitionLog.open(
+            self._fs,
+            f"{self._root}/{partition_directory(topic.name, partition)}",
+            topic=topic.name,
+            topic_id=topic.topic_id,
+            partition=partition,
+            config=config,
+            limits=self._limits,
+            clock=self._clock,
+            slot=self._state_file.slot(topic.topic_id, partition),
+            segments=self._segments,
+            flusher=self.flusher,
+            clean=self._state_file.was_clean,
+        )
+
+    def _create_log(self, topic: Topic, config: TopicConfig, partition: int) -> PartitionLog:
+        return PartitionLog.create(
+            self._fs,
+            f"{self._root}/{partition_directory(topic.name, partition)}",
+            topic=topic.name,
+            topic_id=topic.topic_id,
+            partition=partition,
+            config=config,
+            limits=self._limits,
+            clock=self._clock,
+            slot=self._state_file.slot(topic.topic_id, partition),
+            segments=self._segments,
+            flusher=self.flusher,
+        )

@@ -1,0 +1,9 @@
+"""One partition's log on disk, and what the partitions of a store share. See README.md."""
+
+from logstore.log.flush import Flusher
+from logstore.log.lease import Lease
+from logstore.log.partition_log import PartitionLog
+from logstore.log.segment_cache import SegmentCache
+from logstore.log.state_file import StateFile
+
+__all__ = ["Flusher", "Lease", "PartitionLog", "SegmentCache", "StateFile"]

@@ -1,0 +1,30 @@
+"""What an OSError means for a partition."""
+
+from __future__ import annotations
+
+import errno
+
+from logstore.errors import DiskFullError, StorageFailedError, StoreError
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def is_no_space(error: OSError) -> bool:
+    return error.errno in NO_SPACE
+
+
+def storage_error(error: OSError, what: str, path: str) -> StoreError:
+    """DiskFullError for a full disk or quota, StorageFailedError for everything else."""
+    if is_no_space(error):
+        return DiskFullError(
+            f"no space is left to {what} {path} ({error.strerror}); nothing was stored, free some "
+            "space and send again",
+            path=path,
+            errno=error.errno,
+        )
+    return StorageFailedError(
+        f"could not {what} {path}: {error}; the partition takes no writes until the store is "
+        "reopened and the partition recovered",
+        path=path,
+        errno=error.errno,
+    )

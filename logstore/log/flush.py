@@ -1,0 +1,246 @@
+"""Flush rounds: one sync for everybody who waits, over all partitions of a store.
+
+A round takes every dirty partition, syncs their files together (one directly, several side by
+side on the executor, many by one syncfs), then moves their high watermarks and runs what waited
+for them. One round at a time: whoever comes meanwhile is served by the next, which its leader
+starts as soon as the first is over. So n producers share about two syncs, not n.
+
+A sync that failed is never tried again: Linux marks the pages clean, and a second one would say
+yes to bytes that are not on disk. The partition fails instead (see PartitionLog). If a syncfs
+fails, it does not say for which file, and its error is not the file's: so each file of the round
+is then synced for itself once, where Linux still reports the file's own failed write-back, and
+only those that fail are lost.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from logstore.clock import Clock
+from logstore.config import StoreConfig
+from logstore.fs import FileSystem
+from logstore.log.segment import Segment
+
+
+@dataclass(slots=True)
+class FlushPlan:
+    """What one partition needs synced, and what is true once it is."""
+
+    log: Flushable
+    end_offset: int
+    active: Segment
+    active_size: int
+    segments: list[Segment]
+    syncs: list[Callable[[], None]]
+    pinned: list[Segment] = field(default_factory=list)  # until finish_flush
+    snapshots: list[tuple[int, bytes]] = field(default_factory=list)
+    error: OSError | None = None
+
+
+class Flushable(Protocol):
+    def begin_flush(self) -> FlushPlan | None:
+        """What there is to sync now; None if nothing is."""
+        ...
+
+    def finish_flush(self, plan: FlushPlan) -> None:
+        """The plan's syncs were done, or failed with plan.error."""
+        ...
+
+
+def _ignore() -> None:
+    """Nobody is told that a flush is wanted."""
+
+
+class Flusher:
+    """One per store. Thread-safe; starts no thread.
+
+    `rounds`, `syncs` and `flushed` count rounds, system calls that synced, and partitions.
+    """
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        root: str,
+        *,
+        limits: StoreConfig,
+        clock: Clock,
+        executor: Executor | None = None,
+        notify: Callable[[], None] = _ignore,
+    ) -> None:
+        self._fs = fs
+        self._root = root
+        self._limits = limits
+        self._clock = clock
+        self._executor = executor
+        self._notify = notify
+        self._on_deadline: Callable[[], None] = _ignore
+        self._condition = threading.Condition(threading.Lock())
+        self._dirty: dict[Flushable, None] = {}
+        self._is_urgent = False
+        self._deadline: float | None = None
+        self._is_running = False
+        self._helpers = 0
+        self.rounds = 0
+        self.syncs = 0
+        self.flushed = 0
+        self._syncfs_is_watching = False
+
+    def set_notify(self, notify: Callable[[], None]) -> None:
+        """Have `notify` called, outside of all locks, when a flush becomes wanted."""
+        self._notify = notify
+
+    def set_on_deadline(self, on_deadline: Callable[[], None]) -> None:
+        """Have `on_deadline` called, outside of all locks, when `next_deadline` moved forward."""
+        self._on_deadline = on_deadline
+
+    def notify(self) -> None:
+        self._notify()
+
+    def mark_dirty(self, log: Flushable, *, urgent: bool, within_ms: int = 0) -> None:
+        """`log` has unsynced bytes: somebody waits for them, or they may wait `within_ms`."""
+        became_wanted = is_sooner = False
+        with self._condition:
+            self._dirty[log] = None
+            if urgent:
+                became_wanted = not self._is_urgent
+                self._is_urgent = True
+            else:
+                due = self._clock.monotonic() + within_ms / 1000
+                if self._deadline is None or due < self._deadline:
+                    self._deadline = due
+                    is_sooner = True
+            if self._helpers:
+                self._condition.notify_all()
+        if became_wanted:
+            self._notify()
+        elif is_sooner:
+            self._on_deadline()
+
+    def wanted(self) -> bool:
+        """Whether somebody waits for a round, or a deadline has passed."""
+        due = self.next_deadline()
+        return due is not None and due <= self._clock.monotonic()
+
+    def next_deadline(self) -> float | None:
+        """When (Clock.monotonic) a round must begin; None: nothing is dirty."""
+        if self._is_urgent:
+            return self._clock.monotonic()
+        return self._deadline
+
+    def run_round(self) -> int:
+        """Wait for a round in progress, then flush what is dirty; how many partitions were."""
+        with self._condition:
+            while self._is_running:
+                self._condition.wait()
+            if not self._dirty:
+                return 0
+            dirty = self._begin()
+        return self._lead(dirty)
+
+    def help(self, until: Callable[[], bool], timeout: float | None = None) -> None:
+        """Run rounds, or wait for those of others, until `until()` or `timeout` seconds passed.
+
+        `until` becomes true in a callback of a round, or by a partition that ends (see `poke`).
+        """
+        deadline = None if timeout is None else self._clock.monotonic() + timeout
+        while not until():
+            with self._condition:
+                if self._is_running or not self._dirty:
+                    if until():
+                        return
+                    if not self._wait(deadline):
+                        return
+                    continue
+                dirty = self._begin()
+            self._lead(dirty)
+
+    def poke(self) -> None:
+        """A partition ended: those who help look again whether they still wait."""
+        with self._condition:
+            self._condition.notify_all()
+
+    def _wait(self, deadline: float | None) -> bool:
+        remaining = None if deadline is None else deadline - self._clock.monotonic()
+        if remaining is not None and remaining <= 0:
+            return False
+        self._helpers += 1
+        try:
+            self._condition.wait(remaining)
+        finally:
+            self._helpers -= 1
+        return True
+
+    def _begin(self) -> list[Flushable]:
+        dirty, self._dirty = list(self._dirty), {}
+        self._is_urgent = False
+        self._deadline = None
+        self._is_running = True
+        return dirty
+
+    def _lead(self, dirty: Sequence[Flushable]) -> int:
+        try:
+            plans = [plan for log in dirty if (plan := log.begin_flush()) is not None]
+            self._sync([plan for plan in plans if plan.error is None])
+            self.rounds += 1
+            self.flushed += len(plans)
+            self._finish(plans)
+            return len(plans)
+        finally:
+            with self._condition:
+                self._is_running = False
+                self._condition.notify_all()
+
+    def _finish(self, plans: Sequence[FlushPlan]) -> None:
+        failures: list[Exception] = []
+        for plan in plans:
+            try:
+                plan.log.finish_flush(plan)
+            except Exception as failure:  # a waiter's bug; the other partitions still move
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+
+    # --- how --------------------------------------------------------------------------------
+
+    def _sync(self, plans: Sequence[FlushPlan]) -> None:
+        """Sync all files of the plans; a failure goes into the plan's error."""
+        jobs = [(plan, sync) for plan in plans for sync in plan.syncs]
+        if len(jobs) >= self._limits.syncfs_threshold and self._sync_file_system():
+            return
+        self.syncs += len(jobs)
+        if self._executor is None or len(jobs) < 2:
+            for plan, sync in jobs:
+                _sync_one(plan, sync)
+            return
+        running: list[Future[None]] = [
+            self._executor.submit(_sync_one, plan, sync) for plan, sync in jobs[1:]
+        ]
+        _sync_one(*jobs[0])
+        for future in running:
+            future.result()
+
+    def _sync_file_system(self) -> bool:
+        """Whether everything is on disk; False: each file must be asked for itself.
+
+        syncfs reports what failed since its own last call, so the first one proves nothing.
+        """
+        self.syncs += 1
+        was_watching, self._syncfs_is_watching = self._syncfs_is_watching, True
+        try:
+            self._fs.sync_file_system(self._root)
+        except OSError:
+            return False
+        return was_watching
+
+
+def _sync_one(plan: FlushPlan, sync: Callable[[], None]) -> None:
+    if plan.error is not None:
+        return
+    try:
+        sync()
+    except OSError as error:
+        plan.error = error

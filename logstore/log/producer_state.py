@@ -1,0 +1,221 @@
+"""Idempotent producers of one partition: which sequence numbers it has seen.
+
+Rules (KIP-98, and as Kafka's brokers do since 3.x):
+- Known per producer id: its epoch and its last five batches, the most a client has in flight.
+- The same first and last sequence as one of the five: a duplicate, answered with its offsets.
+- The successor of the last sequence (2^31-1 is followed by 0): new. Ahead of it: a gap, refused.
+  Behind it: DuplicateSequenceError, stored before but its offset is forgotten.
+- An old epoch is fenced. A new epoch starts at sequence 0.
+- A producer id that is not known is accepted at any sequence: its state may have expired.
+
+`check` looks, `update` changes: an append that fails in between leaves no trace. Owned by the
+partition, used under its lock.
+
+Snapshot file, big-endian: Kafka's layout (so its tools read it), then what Kafka leaves out:
+
+    0  2  version 1
+    2  4  CRC-32C of everything after this field
+    6  4  number of producers
+       per producer:
+        8  producer id      2  epoch       4  last sequence    8  last offset
+        4  offset delta     8  timestamp   4  coordinator epoch (-1)
+        8  first offset of the open transaction (-1)
+    then per producer, in the same order:
+        1  number of older batches (0 to 4), oldest first, each:
+           4  last sequence   8  last offset   4  offset delta   8  timestamp
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple
+
+import crc32c
+
+from logstore.errors import (
+    DuplicateSequenceError,
+    OutOfOrderSequenceError,
+    ProducerFencedError,
+)
+from logstore.record import NO_PRODUCER_ID, NO_SEQUENCE, BatchHeader
+
+SEQUENCES: Final = 1 << 31  # they wrap from SEQUENCES - 1 to 0
+BATCHES_KEPT: Final = 5  # max.in.flight.requests.per.connection of an idempotent producer
+
+_VERSION: Final = 1
+_HEAD: Final = struct.Struct(">hI")
+_COUNT: Final = struct.Struct(">i")
+_PRODUCER: Final = struct.Struct(">qhiqiqiq")
+_OLDER: Final = struct.Struct(">iqiq")
+
+
+class SeenBatch(NamedTuple):
+    base_sequence: int
+    last_sequence: int
+    base_offset: int
+    last_offset: int
+    timestamp_ms: int
+
+
+class ProducerEntry(NamedTuple):
+    epoch: int
+    batches: tuple[SeenBatch, ...]  # oldest first; empty after a marker of a new epoch
+
+
+class ProducerState:
+    __slots__ = ("_producers",)
+
+    def __init__(self) -> None:
+        self._producers: dict[int, ProducerEntry] = {}
+
+    def __len__(self) -> int:
+        return len(self._producers)
+
+    def get(self, producer_id: int) -> ProducerEntry | None:
+        return self._producers.get(producer_id)
+
+    def check(self, header: BatchHeader) -> SeenBatch | None:
+        """The batch that `header` repeats; None if it may be appended.
+
+        Raises ProducerFencedError, OutOfOrderSequenceError, DuplicateSequenceError.
+        """
+        if header.producer_id == NO_PRODUCER_ID:
+            return None
+        entry = self._producers.get(header.producer_id)
+        if entry is None:
+            return None
+        if header.producer_epoch < entry.epoch:
+            raise ProducerFencedError(
+                f"producer {header.producer_id}: epoch {header.producer_epoch} is over, "
+                f"{entry.epoch} is in use",
+                producer_id=header.producer_id,
+                epoch=entry.epoch,
+            )
+        if header.base_sequence == NO_SEQUENCE:  # a marker
+            return None
+        if header.producer_epoch > entry.epoch:
+            if header.base_sequence != 0:
+                raise _gap(header, 0)
+            return None
+        return self._check_sequence(header, entry)
+
+    @staticmethod
+    def _check_sequence(header: BatchHeader, entry: ProducerEntry) -> SeenBatch | None:
+        if not entry.batches:
+            return None
+        first = header.base_sequence
+        last = (first + header.last_offset_delta) % SEQUENCES
+        for seen in entry.batches:
+            if seen.base_sequence == first and seen.last_sequence == last:
+                return seen
+        expected = (entry.batches[-1].last_sequence + 1) % SEQUENCES
+        if first == expected:
+            return None
+        behind = (expected - first) % SEQUENCES
+        if behind < SEQUENCES // 2 and header.last_offset_delta < behind:
+            raise DuplicateSequenceError(
+                f"producer {header.producer_id}: sequence {first} was stored before, its offset is "
+                f"not known any more (next is {expected})",
+                producer_id=header.producer_id,
+                expected_sequence=expected,
+            )
+        raise _gap(header, expected)
+
+    def update(self, header: BatchHeader, *, base_offset: int, timestamp_ms: int) -> None:
+        """The batch of `header` is in the log at `base_offset`."""
+        if header.producer_id == NO_PRODUCER_ID:
+            return
+        entry = self._producers.get(header.producer_id)
+        batches: tuple[SeenBatch, ...] = ()
+        if entry is not None and entry.epoch == header.producer_epoch:
+            batches = entry.batches
+        if header.base_sequence != NO_SEQUENCE:
+            seen = SeenBatch(
+                header.base_sequence,
+                (header.base_sequence + header.last_offset_delta) % SEQUENCES,
+                base_offset,
+                base_offset + header.last_offset_delta,
+                timestamp_ms,
+            )
+            batches = (*batches[1 - BATCHES_KEPT :], seen)
+        self._producers[header.producer_id] = ProducerEntry(header.producer_epoch, batches)
+
+    # --- snapshot ---------------------------------------------------------------------------
+
+    def encode(self) -> bytes:
+        parts = [_COUNT.pack(len(self._producers))]
+        older: list[bytes] = []
+        for producer_id, entry in self._producers.items():
+            seen = entry.batches[-1] if entry.batches else SeenBatch(-1, -1, -1, -1, -1)
+            parts.append(
+                _PRODUCER.pack(
+                    producer_id,
+                    entry.epoch,
+                    seen.last_sequence,
+                    seen.last_offset,
+                    seen.last_offset - seen.base_offset,
+                    seen.timestamp_ms,
+                    -1,
+                    -1,
+                )
+            )
+            older.append(bytes([max(0, len(entry.batches) - 1)]))
+            older.extend(
+                _OLDER.pack(
+                    batch.last_sequence,
+                    batch.last_offset,
+                    batch.last_offset - batch.base_offset,
+                    batch.timestamp_ms,
+                )
+                for batch in entry.batches[:-1]
+            )
+        body = b"".join(parts + older)
+        return _HEAD.pack(_VERSION, crc32c.crc32c(body)) + body
+
+    @classmethod
+    def decode(cls, data: bytes) -> ProducerState:
+        """Raises ValueError for anything that `encode` did not make."""
+        state = cls()
+        try:
+            version, checksum = _HEAD.unpack_from(data)
+            if version != _VERSION or checksum != crc32c.crc32c(data[_HEAD.size :]):
+                raise ValueError("not a producer snapshot, or a damaged one")
+            state._decode_producers(data)
+        except (struct.error, IndexError) as error:
+            raise ValueError(f"a damaged producer snapshot: {error}") from None
+        return state
+
+    def _decode_producers(self, data: bytes) -> None:
+        (count,) = _COUNT.unpack_from(data, _HEAD.size)
+        start = _HEAD.size + _COUNT.size
+        position = start + count * _PRODUCER.size
+        if count < 0 or position > len(data):
+            raise ValueError(f"a producer snapshot cannot hold {count} producers")
+        for index in range(count):
+            producer_id, epoch, sequence, offset, delta, timestamp, _, _ = _PRODUCER.unpack_from(
+                data, start + index * _PRODUCER.size
+            )
+            batches = []
+            older = data[position] if position < len(data) else 0  # Kafka's ends here
+            position += 1
+            for _ in range(older):
+                batches.append(_seen(*_OLDER.unpack_from(data, position)))
+                position += _OLDER.size
+            if sequence != NO_SEQUENCE:
+                batches.append(_seen(sequence, offset, delta, timestamp))
+            self._producers[producer_id] = ProducerEntry(epoch, tuple(batches[-BATCHES_KEPT:]))
+
+
+def _seen(last_sequence: int, last_offset: int, delta: int, timestamp_ms: int) -> SeenBatch:
+    base_sequence = (last_sequence - delta) % SEQUENCES
+    return SeenBatch(base_sequence, last_sequence, last_offset - delta, last_offset, timestamp_ms)
+
+
+def _gap(header: BatchHeader, expected: int) -> OutOfOrderSequenceError:
+    return OutOfOrderSequenceError(
+        f"producer {header.producer_id}, epoch {header.producer_epoch}: sequence "
+        f"{header.base_sequence} leaves a gap, expected {expected}",
+        producer_id=header.producer_id,
+        expected_sequence=expected,
+        sequence=header.base_sequence,
+    )

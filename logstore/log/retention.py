@@ -1,0 +1,47 @@
+"""Which segments retention takes, and how one is removed.
+
+Only whole segments go, oldest first, never the active one and nothing at or above the high
+watermark. A removed file is renamed first, so that a half-done removal is seen for what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from logstore.config import TopicConfig
+from logstore.fs import FileSystem
+from logstore.log.format import DELETED_SUFFIX, SEGMENT_SUFFIXES
+from logstore.log.segment import Segment
+
+
+def expired_segments(
+    segments: Sequence[Segment],
+    *,
+    config: TopicConfig,
+    now_ms: int,
+    high_watermark: int,
+    max_timestamp: Callable[[Segment], int],
+) -> list[Segment]:
+    """The oldest segments that retention_ms or retention_bytes no longer keeps."""
+    expired: list[Segment] = []
+    excess = sum(segment.size for segment in segments) - config.retention_bytes
+    for segment in segments[:-1]:
+        if segment.next_offset > high_watermark:
+            break
+        latest = max_timestamp(segment) if config.retention_ms >= 0 else -1
+        is_old = config.retention_ms >= 0 and 0 <= latest < now_ms - config.retention_ms
+        is_surplus = config.retention_bytes >= 0 and excess - segment.size >= 0
+        if not (is_old or is_surplus):
+            break
+        expired.append(segment)
+        excess -= segment.size
+    return expired
+
+
+def remove_segment(fs: FileSystem, segment: Segment) -> None:
+    """Raises OSError. Maps of it that readers hold stay valid."""
+    for suffix in SEGMENT_SUFFIXES:
+        path = segment.stem + suffix
+        if fs.exists(path):
+            fs.rename(path, path + DELETED_SUFFIX)
+            fs.unlink(path + DELETED_SUFFIX)

@@ -1,0 +1,112 @@
+"""Bounds the open files and maps of a store: an LRU of segments.
+
+A segment is pinned while its files are in use. A dirty one stays pinned until it is flushed: Linux
+reports a failed write-back to descriptors that were open at the time, so the file of unsynced bytes
+may not be closed. What nobody pins is closed when there are too many; leases keep their maps.
+
+If dirty segments alone fill the cache, `is_crowded` tells appenders to run a flush round first.
+Thread-safe. The lock is held for moments, never while a file is opened or closed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from logstore.log.lease import LeaseCounter
+from logstore.log.segment import Segment, SegmentFiles
+
+
+class SegmentCache:
+    """Shared by all partitions of a store; also counts its leases."""
+
+    def __init__(self, open_segments_max: int) -> None:
+        self.open_segments_max = open_segments_max
+        self.leases = LeaseCounter()
+        self._lock = threading.Lock()
+        self._open: OrderedDict[Segment, None] = OrderedDict()
+        self._dirty = 0
+
+    @property
+    def open_count(self) -> int:
+        return len(self._open)
+
+    @property
+    def is_crowded(self) -> bool:
+        return self._dirty >= self.open_segments_max
+
+    def pin(self, segment: Segment) -> SegmentFiles:
+        """Its files, opened if need be, which stay open until `unpin`. Raises OSError."""
+        with self._lock:
+            segment.pins += 1
+            files = segment.files
+            if files is not None:
+                if segment in self._open:
+                    self._open.move_to_end(segment)
+                return files
+        try:
+            with segment.opening:
+                files = segment.files
+                if files is None:
+                    files = segment.files = SegmentFiles(segment.fs, segment.stem)
+        except BaseException:
+            self.unpin(segment)
+            raise
+        with self._lock:
+            if not segment.is_gone:
+                self._open[segment] = None
+            victims = self._take_victims()
+        for victim in victims:
+            victim.close()
+        return files
+
+    def unpin(self, segment: Segment) -> None:
+        doomed = None
+        with self._lock:
+            segment.pins -= 1
+            if segment.pins == 0 and segment.is_gone:
+                doomed, segment.files = segment.files, None
+        if doomed is not None:
+            doomed.close()
+
+    def mark_dirty(self, segment: Segment) -> None:
+        """Keep it open until `mark_clean`. The caller owns the segment and has it pinned."""
+        with self._lock:
+            if not segment.is_dirty:
+                segment.is_dirty = True
+                segment.pins += 1
+                self._dirty += 1
+
+    def mark_clean(self, segment: Segment) -> None:
+        with self._lock:
+            if not segment.is_dirty:
+                return
+            segment.is_dirty = False
+            self._dirty -= 1
+        self.unpin(segment)
+
+    def forget(self, segment: Segment) -> None:
+        """It left the log: close it as soon as nobody uses it."""
+        doomed = None
+        with self._lock:
+            segment.is_gone = True
+            self._open.pop(segment, None)
+            if segment.pins == 0:
+                doomed, segment.files = segment.files, None
+        if doomed is not None:
+            doomed.close()
+
+    def _take_victims(self) -> list[SegmentFiles]:
+        """Least recently used ones that nobody pins, as many as there are too many."""
+        excess = len(self._open) - self.open_segments_max
+        if excess <= 0:
+            return []
+        unpinned = (segment for segment in self._open if segment.pins == 0)
+        chosen = [segment for segment, _ in zip(unpinned, range(excess), strict=False)]
+        victims = []
+        for segment in chosen:
+            del self._open[segment]
+            if segment.files is not None:
+                victims.append(segment.files)
+                segment.files = None
+        return victims

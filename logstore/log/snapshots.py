@@ -1,0 +1,56 @@
+"""The producer snapshot files of a partition directory.
+
+`<offset>.snapshot` holds the producers' state before `offset`. It is written after the log was
+synced up to there, so one that is found whole also proves that much of the log was on disk; it is
+not synced itself, since the log can always make it again.
+"""
+
+from __future__ import annotations
+
+from logstore.fs import FileSystem
+from logstore.log.format import (
+    SNAPSHOT_SUFFIX,
+    TEMPORARY_SUFFIX,
+    offset_name,
+    parse_offset_name,
+)
+from logstore.log.producer_state import ProducerState
+
+SNAPSHOTS_KEPT = 2  # the newest, and one should it be damaged
+
+
+def write_snapshot(fs: FileSystem, directory: str, offset: int, content: bytes) -> None:
+    """Replace or make it, and drop the oldest. Raises OSError."""
+    path = f"{directory}/{offset_name(offset)}{SNAPSHOT_SUFFIX}"
+    file = fs.open(path + TEMPORARY_SUFFIX, create=True)
+    try:
+        file.truncate(0)
+        file.write([content], 0)
+    finally:
+        file.close()
+    fs.rename(path + TEMPORARY_SUFFIX, path)
+    for old in snapshot_offsets(fs, directory)[:-SNAPSHOTS_KEPT]:
+        fs.unlink(f"{directory}/{offset_name(old)}{SNAPSHOT_SUFFIX}")
+
+
+def snapshot_offsets(fs: FileSystem, directory: str) -> list[int]:
+    """Ascending."""
+    found = (parse_offset_name(name, SNAPSHOT_SUFFIX) for name in fs.list_directory(directory))
+    return sorted(offset for offset in found if offset is not None)
+
+
+def load_snapshot(
+    fs: FileSystem, directory: str, offset_max: int
+) -> tuple[int, ProducerState] | None:
+    """(offset, state) of the newest whole one at or below `offset_max`; None if there is none."""
+    for offset in reversed(snapshot_offsets(fs, directory)):
+        if offset > offset_max:
+            continue
+        file = fs.open(f"{directory}/{offset_name(offset)}{SNAPSHOT_SUFFIX}", write=False)
+        try:
+            return offset, ProducerState.decode(file.read(file.size(), 0))
+        except ValueError:
+            continue
+        finally:
+            file.close()
+    return None

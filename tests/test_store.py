@@ -365,6 +365,7 @@ def test_a_member_owns_reads_and_commits(tmp_path: Path) -> None:
     path = str(tmp_path)
     store = LocalLogStore.open(path)
     store.create_topic(TopicSpec("t", 2))
+    store.append("t", 0, batch(*b"abcdef".split(), *[b"x"] * 5)).result(10)
     joined = store.group_heartbeat(GroupHeartbeat("g", subscribed_topics=("t",)))
     assert joined.partitions == (("t", 0), ("t", 1))
     with pytest.raises(UnknownMemberError):

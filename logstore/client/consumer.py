@@ -199,12 +199,15 @@ class Consumer:
 
     def unsubscribe(self) -> None:
         """Read nothing any more; leaves the group after an automatic commit."""
-        session, self._session = self._session, None
-        owned = set(self._positions)
-        if owned:
-            self._give_up(owned, session)
-        if session is not None:
-            session.leave()
+        session = self._session
+        try:
+            owned = set(self._positions)
+            if owned:
+                self._give_up(owned, session)
+        finally:
+            self._session = None
+            if session is not None:
+                session.leave()
 
     def assignment(self) -> set[TopicPartition]:
         return set(self._positions)

@@ -155,6 +155,9 @@ class Producer:
             if batch is None or not batch.builder.try_append(  # type: ignore[union-attr]
                 key, value, timestamp_ms, pairs
             ):
+                if batch is not None and key is None and partition is None:
+                    queue.seal()
+                    queue = state.next_sticky()
                 batch = self._append_to_new(queue, state, key, value, timestamp_ms, pairs)
             index = batch.record_count
             batch.record_count = index + 1
@@ -225,6 +228,9 @@ class Producer:
                         None,
                     )
                 if batch is None or added == 0:
+                    if batch is not None and queue is None:
+                        target.seal()
+                        target = state.next_sticky()
                     self._open(target, self._size(state, None, values[done]))
                     continue
                 runs.append((batch, batch.record_count, added))
@@ -318,11 +324,14 @@ class Producer:
             len(name) + len(data or b"") for name, data in headers
         )
         while True:
-            batch = self._open(queue, size)
-            if batch.builder is not None and batch.builder.try_append(
-                key, value, timestamp_ms, headers
+            batch = queue.filling
+            if (
+                batch is not None
+                and batch.builder is not None
+                and batch.builder.try_append(key, value, timestamp_ms, headers)
             ):
                 return batch
+            self._open(queue, size)
 
     def _size(self, state: _Topic, key: bytes | None, value: bytes | None) -> int:
         size = len(key or b"") + len(value or b"") + RECORD_OVERHEAD_BYTES

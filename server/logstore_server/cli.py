@@ -137,8 +137,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort:
-        return INTERRUPTED
+    except click.Abort:  # a question was not answered
+        click.echo("Aborted.", err=True)
+        return 1
     return code if isinstance(code, int) else 0
 
 

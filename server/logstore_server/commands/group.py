@@ -14,7 +14,15 @@ from logstore_server.commands.values import Place, PlaceKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from logstore.api import GroupInfo, OffsetReset, TopicPartition
+    from logstore.api import GroupInfo, TopicPartition
+
+RESETS = {
+    PlaceKind.EARLIEST: "earliest",
+    PlaceKind.LATEST: "latest",
+    PlaceKind.OFFSET: "offset",
+    PlaceKind.TIME: "timestamp",
+    PlaceKind.SHIFT: "shift",
+}
 
 
 @click.group(short_help="List, describe, reset and delete consumer groups.")
@@ -133,20 +141,21 @@ def reset(
     Without --topic and --partition: in all partitions that the group has committed. What lies
     outside a log is moved to its nearest end.
     """
-    from logstore.api import TopicPartition
-
     with target.open() as store:
         before = {
             (item.topic, item.partition): item.offset for item in store.committed_offsets(group)
         }
-        chosen = [TopicPartition(*partition) for partition in partitions]
+        chosen = list(partitions)
         if not topics and not chosen:
-            chosen = [TopicPartition(*partition) for partition in sorted(before)]
+            chosen = sorted(before)
             if not chosen:
                 raise click.ClickException(
                     f"group {group} has committed nothing; name what to set with --topic"
                 )
-        after = store.reset_offsets(_offset_reset(group, place, topics, chosen, dry_run))
+        after = store.reset_offsets(
+            group, RESETS[place.kind], place.value,
+            topics=topics, partitions=chosen, dry_run=dry_run,
+        )  # fmt: skip
     after.sort(key=lambda item: (item.topic, item.partition))
     print_table(
         ("topic", "partition", "from", "to"),
@@ -157,27 +166,6 @@ def reset(
     )
     if dry_run:
         click.echo("nothing was changed", err=True)
-
-
-def _offset_reset(
-    group: str,
-    place: Place,
-    topics: Sequence[str],
-    partitions: Sequence[TopicPartition],
-    dry_run: bool,
-) -> OffsetReset:
-    from logstore.api import OffsetReset, ResetTo
-
-    to = {
-        PlaceKind.EARLIEST: ResetTo.EARLIEST,
-        PlaceKind.LATEST: ResetTo.LATEST,
-        PlaceKind.OFFSET: ResetTo.OFFSET,
-        PlaceKind.TIME: ResetTo.TIMESTAMP,
-        PlaceKind.SHIFT: ResetTo.SHIFT,
-    }[place.kind]
-    return OffsetReset(
-        group, to, place.value, topics=tuple(topics), partitions=tuple(partitions), dry_run=dry_run
-    )
 
 
 @command.command()

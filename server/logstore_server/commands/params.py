@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
@@ -11,8 +11,13 @@ from logstore_server.commands.values import parse_place, parse_time, parse_topic
 
 T = TypeVar("T")
 
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # takes no arguments before click 8.3
 
-class Parsed(click.ParamType, Generic[T]):
+
+class Parsed(_ParamType, Generic[T]):
     """A function from text to a value; its ValueError is the usage error."""
 
     def __init__(self, name: str, parse: Callable[[str], T]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from logstore_server.commands.params import ASSIGNMENT
+from logstore_server.commands.target import silence_grpc
 
 
 @click.command(
@@ -61,6 +62,8 @@ def command(
     """
     from logstore_server.commands.serve_config import as_toml, server_config
 
+    if print_config and data_dir is None:
+        data_dir = os.environ.get("LOGSTORE_DATA_DIR", "data")
     flags = {
         "data_dir": data_dir, "host": host, "rpc.port": port, "advertised_endpoint": advertise
     }  # fmt: skip
@@ -81,6 +84,7 @@ def command(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    silence_grpc()
     from logstore_server.app import run
 
-    run(server)
+    raise click.exceptions.Exit(run(server))

@@ -30,7 +30,7 @@ def setting_types(cls: type[Any] = ServerConfig, prefix: str = "") -> dict[str, 
     found: dict[str, type[Any]] = {}
     for field in fields(cls):
         kind = hints[field.name]
-        if is_dataclass(kind):
+        if isinstance(kind, type) and is_dataclass(kind):
             found.update(setting_types(kind, f"{prefix}{field.name}."))
         else:
             found[prefix + field.name] = kind

@@ -39,7 +39,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     rows = [list(row) for row in rows]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for index, name in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        values = [row[index] for row in rows if row[index] is not None]
+        numeric = bool(values) and all(isinstance(value, int | float) for value in values)
         table.add_column(
             name.upper(), justify="right" if numeric else "left", overflow="fold", no_wrap=False
         )

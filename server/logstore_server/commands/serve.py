@@ -62,8 +62,6 @@ def command(
     """
     from logstore_server.commands.serve_config import as_toml, server_config
 
-    if print_config and data_dir is None:
-        data_dir = os.environ.get("LOGSTORE_DATA_DIR", "data")
     flags = {
         "data_dir": data_dir, "host": host, "rpc.port": port, "advertised_endpoint": advertise
     }  # fmt: skip
@@ -74,6 +72,7 @@ def command(
         },
         environment=os.environ,
         toml=config.read_text() if config else "",
+        default_data_dir="data" if print_config else "",
     )
     if print_config:
         click.echo(as_toml(server), nl=False)

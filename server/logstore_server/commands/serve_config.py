@@ -42,7 +42,11 @@ def environment_name(setting: str) -> str:
 
 
 def server_config(
-    *, flags: Mapping[str, str], environment: Mapping[str, str], toml: str = ""
+    *,
+    flags: Mapping[str, str],
+    environment: Mapping[str, str],
+    toml: str = "",
+    default_data_dir: str = "",
 ) -> ServerConfig:
     """`flags`: settings by name, as text. Raises InvalidConfigError."""
     types = setting_types()
@@ -55,6 +59,8 @@ def server_config(
         if name not in types:
             raise _unknown(types, name)
         given[name] = _parse(types[name], name, text)
+    if default_data_dir:
+        given.setdefault("data_dir", default_data_dir)
     if "data_dir" not in given:
         raise InvalidConfigError(
             "no data directory is named; 'logstore serve DIR' names it", config="data_dir"

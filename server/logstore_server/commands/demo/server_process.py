@@ -17,24 +17,27 @@ class DemoServer:
     """Serves `directory` inside a with statement; `address` is "host:port"."""
 
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.address = ""
+
+    def __enter__(self) -> DemoServer:
         # The settings of the user's own server are not for this one.
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("LOGSTORE_")
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "logstore_server", "serve", str(directory), "--port", "0"],
+            [sys.executable, "-m", "logstore_server", "serve", str(self._directory), "--port", "0"],
             stdout=subprocess.PIPE,
             text=True,
             env=environment,
         )
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()  # or the end, if it could not start
-        self.address = line.strip().rpartition(" ")[2]
+        line = self._process.stdout.readline()  # or nothing, if it could not start
         if not line:
+            self._process.stdout.close()
             code = self._process.wait()
             raise click.ClickException(f"the server could not start (exit code {code})")
-
-    def __enter__(self) -> DemoServer:
+        self.address = line.strip().rpartition(" ")[2]
         return self
 
     def __exit__(

@@ -88,7 +88,7 @@ def share(store: Store, expected: int) -> tuple[list[Member], Stage]:
     counted = sum(len(member.seen) for member in members)
     distinct = len(set().union(*(member.seen for member in members)))
     complaints = () if distinct == counted else (f"{counted - distinct:,} came to more than one",)
-    return members, Stage(f"read by a group of {MEMBERS}", expected, counted, seconds, complaints)
+    return members, Stage(f"shared by a group of {MEMBERS}", expected, counted, seconds, complaints)
 
 
 def read_all(store: Store, flights: Sequence[Flight]) -> Stage:

@@ -37,7 +37,7 @@ from logstore.journal import Journal
 from logstore.log import PartitionLog
 from logstore.pending import Pending
 from logstore.reader import LeasedFetch, LocalReader, OneShot
-from logstore.store_files import create_or_read_meta, take_lock
+from logstore.store_files import create_or_read_meta, make_root, take_lock
 from logstore.topic_table import OpenTopic, TopicTable
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class LocalLogStore:
         self._waiters = 0
         self._waiters_lock = threading.Lock()
         self._on_deadline: Callable[[], None] = _ignore
-        fs.make_directory(path)
+        make_root(fs, path)
         self._lock_file = take_lock(fs, path)
         try:
             self._meta = create_or_read_meta(fs, path, new_id())

@@ -112,6 +112,13 @@ def parse_kafka_uuid(text: str) -> uuid.UUID:
         raise ValueError(f"not a base64 UUID: {text!r}") from error
 
 
+def make_root(fs: FileSystem, root: str) -> None:
+    """The store's directory, made and durable in its parent if it is missing."""
+    if not fs.exists(root):
+        fs.make_directory(root)
+        fs.sync_directory(root.rstrip("/").rpartition("/")[0] or ("/" if root[0] == "/" else "."))
+
+
 def read_meta(fs: FileSystem, root: str) -> Meta:
     path = f"{root}/{META_FILE}"
     if not fs.exists(path):

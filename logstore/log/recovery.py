@@ -206,8 +206,8 @@ class _Recovery:
     # --- after anything else ----------------------------------------------------------------
 
     def _recover(self, segments: list[Segment], flushed: int, *, is_exact: bool) -> None:
-        first = 0
-        while first + 1 < len(segments) and segments[first + 1].base_offset <= flushed:
+        first = 0  # the first that may not be sealed: flushed beyond its end means that it is
+        while first + 1 < len(segments) and segments[first + 1].base_offset < flushed:
             first += 1
         changed: list[Segment] = []
         index = first
@@ -217,6 +217,7 @@ class _Recovery:
             damage = self._walk(segment, flushed, trust_index=trust)
             if damage is not None:
                 self._mend(segments, index, damage, flushed)
+            self._check_successor(segments, index, flushed)
             changed.append(segment)
             index += 1
         if not segments or segments[-1].next_offset < flushed:
@@ -307,7 +308,6 @@ class _Recovery:
             used = len(rest.rstrip(b"\0"))
             sound = find_sound_batch(memoryview(rest), segment.next_offset) if used else None
             is_flushed = segment.next_offset < flushed
-            following = segments[index + 1 :]
             if is_flushed and sound is not None:
                 self._quarantine(segment, rest[: sound.position], damage)
                 segments.insert(index + 1, self._split_off(rest[sound.position :], sound.offset))
@@ -317,14 +317,27 @@ class _Recovery:
                 self._report.notes.append(
                     f"{used} bytes of an unfinished write at {damage} in {segment.log_path} cut"
                 )
-            if not is_flushed:
-                for stranger in following:
-                    self._set_aside(stranger)
-                del segments[index + 1 :]
             file.truncate(damage)
             segment.allocated = damage
         finally:
             file.close()
+
+    def _check_successor(self, segments: list[Segment], index: int, flushed: int) -> None:
+        """The next segment begins where this one ends. If not, records between them are lost: above
+        the flushed offset nobody was told of them, and the log ends here; below it they are missed
+        and what follows is served."""
+        segment, following = segments[index], segments[index + 1 :]
+        if not following or following[0].base_offset == segment.next_offset:
+            return
+        if segment.next_offset < flushed:
+            self._report.notes.append(
+                f"records from offset {segment.next_offset} to {following[0].base_offset - 1} "
+                "were on disk and are missing"
+            )
+            return
+        for stranger in following:
+            self._set_aside(stranger)
+        del segments[index + 1 :]
 
     def _quarantine(self, segment: Segment, damaged: bytes, position: int) -> None:
         name = f"{offset_name(segment.next_offset)}{QUARANTINE_SUFFIX}"

@@ -484,7 +484,9 @@ class PartitionLog:
         for segment in plan.segments:
             if segment is not plan.active or segment.size == plan.active_size:
                 self._cache.mark_clean(segment)
-        self._unsealed = [part for part in self._unsealed if part not in plan.segments]
+        # The plan's active segment may have been rolled since: the next flush seals it.
+        sealed = [part for part in plan.segments if part is not plan.active]
+        self._unsealed = [part for part in self._unsealed if part not in sealed]
         if plan.active is not self._active and plan.active not in self._unsealed:
             raise AssertionError("a segment was sealed while it was active")
         self._flushed = plan.end_offset

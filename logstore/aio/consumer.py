@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,12 +35,13 @@ _inside: contextvars.ContextVar[AsyncConsumer | None] = contextvars.ContextVar(
 
 
 class _Handover:
-    """A call that hands out records: where they began, once it has run."""
+    """A call that hands out records, and where they began."""
 
-    __slots__ = ("starts",)
+    __slots__ = ("has_ended", "starts")
 
     def __init__(self) -> None:
-        self.starts: dict[TopicPartition, int] | None = None
+        self.starts: dict[TopicPartition, int] = {}
+        self.has_ended = False
 
 
 class AsyncConsumer:
@@ -55,7 +57,7 @@ class AsyncConsumer:
         self._options = options
         self._consumer: Consumer | None = None
         self._worker = Worker("consumer")
-        self._abandoned: list[_Handover] = []
+        self._abandoned: deque[_Handover] = deque()  # the loop appends, the worker takes away
 
     # --- what to read -----------------------------------------------------------------------
 
@@ -115,10 +117,9 @@ class AsyncConsumer:
             },
         )
 
-    async def __aiter__(self) -> AsyncIterator[Record]:
+    def __aiter__(self) -> AsyncIterator[Record]:
         """Records for ever; ends when the consumer is closed."""
-        async for record in self.records():
-            yield record
+        return self.records()
 
     async def records(self, *, idle_timeout: float | None = None) -> AsyncIterator[Record]:
         """Records one by one, until none came for `idle_timeout` seconds (None: for ever)."""
@@ -225,12 +226,14 @@ class AsyncConsumer:
         return self._consumer
 
     def _go_back(self, consumer: Consumer) -> None:
-        """Only calls that have ended are in the list when the worker runs the next one."""
-        abandoned, self._abandoned = self._abandoned, []
-        for handover in reversed(abandoned):
-            for part, offset in (handover.starts or {}).items():
-                if part in consumer.assignment():
-                    consumer.seek(*part, offset)
+        """To where the first abandoned call began, in each partition. The last one in the queue
+        may be of a call that is about to run."""
+        starts: dict[TopicPartition, int] = {}
+        while self._abandoned and self._abandoned[0].has_ended:
+            starts = self._abandoned.popleft().starts | starts
+        for part, offset in starts.items():
+            if part in consumer.assignment():
+                consumer.seek(*part, offset)
 
     async def _run(self, call: Callable[[Consumer], T]) -> T:
         consumer = self._consumer
@@ -244,14 +247,17 @@ class AsyncConsumer:
         handover = _Handover()
 
         def run() -> T:
-            found = call(self._made())
-            handover.starts = starts(found)
-            return found
+            try:
+                found = call(self._made())
+                handover.starts = starts(found)
+                return found
+            finally:
+                handover.has_ended = True
 
         try:
             return await self._worker.run(run)
         except asyncio.CancelledError:
-            self._abandoned = [*self._abandoned, handover]
+            self._abandoned.append(handover)
             if self._consumer is not None:
                 self._consumer.wake()
             raise

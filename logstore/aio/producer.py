@@ -14,7 +14,7 @@ from logstore.client.producer import RECORD_OVERHEAD_BYTES, Headers, Producer
 if TYPE_CHECKING:
     from types import TracebackType
 
-T = TypeVar("T", RecordMetadata, list[StoredRun])
+T = TypeVar("T")
 
 
 class AsyncDelivery(Generic[T]):
@@ -56,11 +56,11 @@ class AsyncProducer:
         **options: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
-        observer: Callable[[Delivery], None] | None = None
-        if on_delivery is not None:
-            callback = on_delivery
-            observer = lambda delivery: call_in(loop, lambda: callback(delivery))  # noqa: E731
-        self._producer = Producer(store, on_delivery=observer, **options)
+        self._producer = Producer(
+            store,
+            on_delivery=None if on_delivery is None else _in_loop(loop, on_delivery),
+            **options,
+        )
         self._worker = Worker("producer")
 
     async def send(
@@ -145,6 +145,12 @@ class AsyncProducer:
             and not self._worker.closed
             and not self._producer.may_block(topic, size_bytes)
         )
+
+
+def _in_loop(
+    loop: asyncio.AbstractEventLoop, callback: Callable[[Delivery], None]
+) -> Callable[[Delivery], None]:
+    return lambda delivery: call_in(loop, lambda: callback(delivery))
 
 
 def _wake(stored: asyncio.Future[None]) -> None:

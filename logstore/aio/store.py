@@ -48,7 +48,7 @@ class Opening:
             await self._store.close()
 
 
-def open(path: str | os.PathLike[str], **options: Any) -> Opening:
+def open(path: str | os.PathLike[str], **options: Any) -> Opening:  # noqa: A001
     """Open the store in directory `path`; `options` are those of logstore.open."""
     return Opening(lambda: client.open(path, **options))
 

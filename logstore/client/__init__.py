@@ -2,7 +2,7 @@
 
 from logstore.client.consumer import Consumer, PartitionColumns, PartitionRecords
 from logstore.client.delivery import Deliveries, Delivery, RecordMetadata, StoredRun
-from logstore.client.facade import Store, connect, open
+from logstore.client.facade import Store, connect, open  # noqa: A004
 from logstore.client.producer import Producer
 
 __all__ = [

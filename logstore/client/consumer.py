@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -26,6 +25,7 @@ from logstore.api import (
 from logstore.client.group_session import GroupSession
 from logstore.client.membership import Subscription
 from logstore.client.positions import Positions
+from logstore.client.read_ahead import ReadAhead
 from logstore.clock import Clock, SystemClock
 from logstore.errors import (
     ClientClosedError,
@@ -35,8 +35,7 @@ from logstore.errors import (
     StaleMemberEpochError,
 )
 from logstore.pending import Pending
-from logstore.record import Columns, Record, concat_columns, decode_columns, decode_records
-from logstore.record import iter_batches as split_batches
+from logstore.record import Columns, Record
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -45,8 +44,8 @@ T = TypeVar("T")
 OnPartitions = Callable[[list[TopicPartition]], None]
 Offsets = Mapping[tuple[str, int], int] | Mapping[TopicPartition, int]
 RESETS = {"earliest": OffsetSpec.EARLIEST, "latest": OffsetSpec.LATEST, "error": None}
-DECOMPRESSED_BYTES_MAX = 1 << 30
 RETRY_SECONDS = 0.1
+ITERATION_SECONDS = 0.5  # of one poll of an iteration, between which it sees that it was closed
 
 
 class PartitionColumns(NamedTuple):
@@ -63,11 +62,6 @@ class PartitionRecords(NamedTuple):
     topic: str
     partition: int
     records: list[Record]
-
-
-class _Fetched(NamedTuple):
-    part: TopicPartition
-    batch: memoryview
 
 
 class Consumer:
@@ -123,8 +117,8 @@ class Consumer:
             bytes_max=fetch_bytes_max, partition_bytes_max=partition_bytes_max
         )
         self._positions = Positions()
-        self._batches: deque[_Fetched] = deque()  # fetched, not decoded
-        self._records: deque[Record] = deque()  # decoded, not handed out
+        self._ahead = ReadAhead(self._positions)
+        self._woken = False
         self._session: GroupSession | None = None
         self._on_assigned: OnPartitions | None = None
         self._on_revoked: OnPartitions | None = None
@@ -223,14 +217,10 @@ class Consumer:
         limit = max_records or self._max_poll_records
         self._prepare()
         deadline = self._clock.monotonic() + timeout
-        while not self._records:
-            if not self._batches and not self._fetch(deadline):
+        while not self._ahead.decode(limit):
+            if not self._fetch(deadline):
                 return []
-            while self._batches and not self._records:
-                self._decode(self._batches.popleft())
-        records = [self._records.popleft() for _ in range(min(limit, len(self._records)))]
-        self._handed_out(records)
-        return records
+        return self._ahead.take(limit)
 
     def poll_batch(self, timeout: float = 1.0) -> list[PartitionRecords]:
         """All that has arrived, a list for each partition, waiting for the first of it."""
@@ -242,22 +232,11 @@ class Consumer:
     def poll_columns(self, timeout: float = 1.0) -> list[PartitionColumns]:
         """All that has arrived, by columns: no Python object a record."""
         self._prepare()
-        if not self._batches and not self._records:
+        for part in self._ahead.drop_decoded():
+            self._restart(part)
+        if not self._ahead.has_batches:
             self._fetch(self._clock.monotonic() + timeout)
-        found: dict[TopicPartition, list[Columns]] = {}
-        self._undo_decoding()
-        while self._batches:
-            part, batch = self._batches.popleft()
-            position = self._positions.get(part)
-            if position is None:
-                continue
-            columns = decode_columns(
-                batch, from_offset=position, decompressed_bytes_max=DECOMPRESSED_BYTES_MAX
-            )
-            if len(columns):
-                found.setdefault(part, []).append(columns)
-                self._positions.advance(part, columns.offsets[-1] + 1)
-        return [PartitionColumns(*part, concat_columns(parts)) for part, parts in found.items()]
+        return [PartitionColumns(*part, columns) for part, columns in self._ahead.take_columns()]
 
     def __iter__(self) -> Iterator[Record]:
         """Records for ever; ends when the consumer is closed."""
@@ -266,25 +245,27 @@ class Consumer:
     def records(self, *, idle_timeout: float | None = None) -> Iterator[Record]:
         """Records one by one, until none came for `idle_timeout` seconds (None: for ever)."""
         idle_since = self._clock.monotonic()
+        wait = ITERATION_SECONDS if idle_timeout is None else min(ITERATION_SECONDS, idle_timeout)
         while not self._closed:
-            records = self.poll(0.5 if idle_timeout is None else min(0.5, idle_timeout), max_records=1)
-            while records:
-                yield records[0]
-                records = self._next_buffered()
+            records = self.poll(wait, max_records=1)
+            record = records[0] if records else None
+            while record is not None:
+                yield record
+                record = self.take_ready()
                 idle_since = self._clock.monotonic()
             if idle_timeout is not None and self._clock.monotonic() - idle_since >= idle_timeout:
                 return
 
-    def _next_buffered(self) -> list[Record]:
-        """The next record that is decoded already, while nothing else is to be done."""
+    def take_ready(self) -> Record | None:
+        """The next record, if it is read and decoded already and nothing else has to be done
+        before it. Never blocks; None says that a poll is due."""
         session = self._session
-        if self._closed or not self._records or (session is not None and session.has_changes):
-            return []
+        if self._closed or (session is not None and session.has_changes):
+            return None
         if session is not None:
             session.polled()
-        record = self._records.popleft()
-        self._positions.advance(TopicPartition(record.topic, record.partition), record.offset + 1)
-        return [record]
+        records = self._ahead.take(1)
+        return records[0] if records else None
 
     def _prepare(self) -> None:
         """What every poll does first: group changes, automatic commits."""
@@ -300,57 +281,38 @@ class Consumer:
             self.commit_async()
 
     def _fetch(self, deadline: float) -> bool:
-        """Wait for batches until `deadline`; whether there are any."""
+        """Wait for batches until `deadline` or a wake; whether there are any."""
         while True:
             left = deadline - self._clock.monotonic()
+            failure: LogStoreError | None = None
             for item in self._reader.poll(max(0.0, left)):
-                self._take_fetched(item)
+                # all are taken, since the reader does not give the others again
+                failure = self._take_fetched(item) or failure
+            if failure is not None:
+                raise failure
             if self._session is not None:
                 self._follow_group(self._session)
-            if self._batches:
+            if self._ahead.has_batches:
                 return True
-            if left <= 0 or self._closed:
+            if left <= 0 or self._closed or self._woken:
+                self._woken = False
                 return False
 
-    def _take_fetched(self, item: FetchedPartition) -> None:
+    def _take_fetched(self, item: FetchedPartition) -> LogStoreError | None:
+        """Returns what the user has to be told."""
         part = TopicPartition(item.topic, item.partition)
         if part not in self._positions or self._positions.is_paused(part):
-            return
+            return None
         if item.error is None:
-            self._batches.extend(_Fetched(part, batch) for batch in split_batches(item.data))
+            self._ahead.add(part, item.data)
         elif isinstance(item.error, OffsetOutOfRangeError) and self._reset is not None:
             self._start_at(self._look_up([part], self._reset))
         elif item.error.retriable:
             time.sleep(min(RETRY_SECONDS, self._request_timeout))
             self._restart(part)
         else:
-            raise item.error
-
-    def _decode(self, fetched: _Fetched) -> None:
-        position = self._positions.get(fetched.part)
-        if position is not None:
-            self._records.extend(
-                decode_records(
-                    fetched.batch,
-                    *fetched.part,
-                    from_offset=position,
-                    decompressed_bytes_max=DECOMPRESSED_BYTES_MAX,
-                )
-            )
-
-    def _undo_decoding(self) -> None:
-        """Records that poll has decoded and not handed out are read again, by columns."""
-        if self._records:
-            parts = {TopicPartition(record.topic, record.partition) for record in self._records}
-            self._drop(parts)
-            for part in parts:
-                self._restart(part)
-
-    def _handed_out(self, records: Sequence[Record]) -> None:
-        for record in records:
-            self._positions.advance(
-                TopicPartition(record.topic, record.partition), record.offset + 1
-            )
+            return item.error
+        return None
 
     # --- positions --------------------------------------------------------------------------
 
@@ -379,7 +341,7 @@ class Consumer:
         for part in self._named(partitions):
             self._positions.pause(part)
             self._reader.remove(*part)
-            self._drop({part})
+            self._ahead.drop({part})
 
     def resume(self, *partitions: tuple[str, int]) -> None:
         for part in self._named(partitions):
@@ -416,20 +378,11 @@ class Consumer:
         for part, offset in offsets.items():
             self._positions.start(part, offset)
             self._restart(part)
-        self._drop(set(offsets))
+        self._ahead.drop(set(offsets))
 
     def _restart(self, part: TopicPartition) -> None:
         if not self._positions.is_paused(part):
             self._reader.set_position(*part, self._positions.require(part))
-
-    def _drop(self, parts: set[TopicPartition]) -> None:
-        """Forget what was read ahead of these."""
-        self._batches = deque(item for item in self._batches if item.part not in parts)
-        self._records = deque(
-            record
-            for record in self._records
-            if TopicPartition(record.topic, record.partition) not in parts
-        )
 
     # --- offsets ----------------------------------------------------------------------------
 
@@ -557,12 +510,13 @@ class Consumer:
         for part in parts:
             self._positions.remove(part)
             self._reader.remove(*part)
-        self._drop(parts)
+        self._ahead.drop(parts)
 
     # --- the end ----------------------------------------------------------------------------
 
     def wake(self) -> None:
         """Make a waiting poll return now. Safe from any thread."""
+        self._woken = True
         self._reader.wake()
 
     @property

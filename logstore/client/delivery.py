@@ -51,8 +51,7 @@ class Delivery:
         Raises the error for which it was given up, or RequestTimeoutError.
         """
         batch = self._batch
-        if not batch.pending.done:
-            batch.queue.expedite(batch)
+        self.expedite()
         stored = batch.pending.result(timeout)
         timestamp = self._timestamp
         if stored.log_append_time_ms >= 0:
@@ -60,6 +59,11 @@ class Delivery:
         return RecordMetadata(
             batch.queue.topic, batch.queue.partition, stored.base_offset + self._index, timestamp
         )
+
+    def expedite(self) -> None:
+        """Have it sent without lingering."""
+        if not self._batch.pending.done:
+            self._batch.queue.expedite(self._batch)
 
     def add_callback(self, callback: Callable[[Delivery], None]) -> None:
         """Call back with this object once it is done, in another thread; must not block."""
@@ -87,9 +91,7 @@ class Deliveries:
 
         Raises the error of the first batch that was given up, or RequestTimeoutError.
         """
-        for batch, _, _ in self._runs:
-            if not batch.pending.done:
-                batch.queue.expedite(batch)
+        self.expedite()
         return [
             StoredRun(
                 batch.queue.topic,
@@ -99,3 +101,22 @@ class Deliveries:
             )
             for batch, first, count in self._runs
         ]
+
+    def expedite(self) -> None:
+        """Have them sent without lingering."""
+        for batch, _, _ in self._runs:
+            if not batch.pending.done:
+                batch.queue.expedite(batch)
+
+    def add_callback(self, callback: Callable[[Deliveries], None]) -> None:
+        """Call back with this object once all are done, in another thread; must not block."""
+        left = iter(self._runs)
+
+        def go_on(_: object) -> None:
+            for batch, _, _ in left:
+                if not batch.pending.done:
+                    batch.pending.add_done_callback(go_on)
+                    return
+            callback(self)
+
+        go_on(None)

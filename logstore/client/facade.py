@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 C = TypeVar("C", Producer, Consumer)
 
 
-def open(
+def open(  # noqa: A001
     path: str | os.PathLike[str],
     *,
     config: StoreConfig | None = None,
@@ -76,7 +76,7 @@ class Store:
         configs: Mapping[str, str] | None = None,
         exist_ok: bool = False,
     ) -> api.TopicInfo:
-        """Durable when it returns. Raises TopicExistsError unless `exist_ok`, InvalidRequestError."""
+        """Durable when it returns. Raises TopicExistsError but with `exist_ok`."""
         try:
             return self.log_store.create_topic(api.TopicSpec(name, partitions, configs or {}))
         except TopicExistsError:

@@ -1,8 +1,8 @@
 """Which partition a record with a key belongs to: a property of its topic, the same everywhere.
 
-    murmur3   x86 32-bit, seed 0, without its sign bit, modulo the partitions (logstore's default)
-    murmur2   Kafka's Java client: seed 0x9747b28c, without its sign bit, modulo
-    crc32     librdkafka's `consistent`: CRC-32 modulo
+murmur3   x86 32-bit, seed 0, without its sign bit, modulo the partitions (logstore's default)
+murmur2   Kafka's Java client: seed 0x9747b28c, without its sign bit, modulo
+crc32     librdkafka's `consistent`: CRC-32 modulo
 """
 
 from __future__ import annotations

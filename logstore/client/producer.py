@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 Headers = Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]]
 OnDelivery = Callable[[Delivery], None]
 
-ACKS = {"all": Acks.ALL, -1: Acks.ALL, 1: Acks.LEADER, 0: Acks.NONE, "1": Acks.LEADER, "0": Acks.NONE}
+ACKS = {
+    "all": Acks.ALL,
+    -1: Acks.ALL,
+    1: Acks.LEADER,
+    0: Acks.NONE,
+    "1": Acks.LEADER,
+    "0": Acks.NONE,
+}
 RECORD_OVERHEAD_BYTES = 100  # batch header and a record's own fields, generously
 EXTEND_RECORDS = 8192  # handed to a builder at a time
 _GONE = object()
@@ -237,6 +244,12 @@ class Producer:
                 batch.record_count += added
             done += added
 
+    def may_block(self, topic: str, size_bytes: int) -> bool:
+        """Whether sending so many bytes might have to wait: the topic is new to the producer, or
+        its buffer may be full. Holds until another thread sends."""
+        charge = max(self._settings.batch_bytes, size_bytes)
+        return topic not in self._topics or self._buffered_bytes + charge > self._buffer_bytes_max
+
     def flush(self, timeout: float | None = None) -> None:
         """Return when all that was sent before is stored or given up; does not linger.
 
@@ -301,9 +314,7 @@ class Producer:
             known = self._topics.get(topic)
             queues = [] if known is None else known.queues
             queues = queues + [
-                PartitionQueue(
-                    topic, item.partition, self._settings, batch_bytes, self._expedite
-                )
+                PartitionQueue(topic, item.partition, self._settings, batch_bytes, self._expedite)
                 for item in info.partitions[len(queues) :]
             ]
             state = _Topic(queues, find_hash(info.partitioner), message_bytes_max)
@@ -391,9 +402,7 @@ class Producer:
                 now = self._clock.monotonic()
                 work = self._take_work(now)
                 renewals = [queue for queue in self._active.values() if _wants_renewal(queue, now)]
-                expired = [
-                    batch for queue in self._active.values() for batch in queue.expired(now)
-                ]
+                expired = [batch for queue in self._active.values() for batch in queue.expired(now)]
                 is_stale = bool(self._active) and now >= self._refresh_at and not self._closing
                 if not (work or renewals or expired or is_stale):
                     if self._closing and not self._unfinished:
@@ -457,9 +466,7 @@ class Producer:
                 producer_epoch=batch.identity.producer_epoch,
                 base_sequence=batch.sequence,
             )
-        answer = self._store.append(
-            queue.topic, queue.partition, data, acks=self._settings.acks
-        )
+        answer = self._store.append(queue.topic, queue.partition, data, acks=self._settings.acks)
         answer.add_done_callback(lambda done: self._answered(batch, done))
 
     def _answered(self, batch: Batch, answer: Pending[Appended]) -> None:
@@ -526,10 +533,9 @@ def _by_partition(
             keyless.append(place)
         else:
             places[hash_key(key) % count].append(place)
-    found: dict[PartitionQueue | None, list[int]] = {}
-    for queue, own in zip(state.queues, places, strict=True):
-        if own:
-            found[queue] = own
+    found: dict[PartitionQueue | None, list[int]] = {
+        queue: own for queue, own in zip(state.queues, places, strict=True) if own
+    }
     if keyless:
         found[None] = keyless
     return found

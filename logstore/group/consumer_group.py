@@ -268,6 +268,10 @@ class ConsumerGroup:
         subscription = self._subscription(heartbeat, None)
         fresh = self._new_member(heartbeat, heartbeat.member_id or new_member_id, subscription)
         predecessor = self._predecessor(fresh)
+        former = self._members.get(fresh.member_id)
+        if former is not None and former is not predecessor:  # it comes as another instance now
+            self._remove(former)
+            self._rebalance()
         if predecessor is not None:
             self._replace(predecessor, fresh)
         if predecessor is None or (predecessor.subscription, predecessor.assignor) != (
@@ -314,6 +318,7 @@ class ConsumerGroup:
         member = self._find(heartbeat)
         if heartbeat.member_epoch == EPOCH_LEAVE_STATIC and member.instance_id is not None:
             member.is_away = True
+            self._release(member)
         else:
             self._remove(member)
             self._rebalance()
@@ -351,10 +356,10 @@ class ConsumerGroup:
         """Raises FencedMemberError too. The epoch before is good while the member does not claim
         more than it has: the answer that told it the present one was lost."""
         member = self._find(heartbeat)
-        if heartbeat.member_epoch == member.epoch and not member.is_away:
-            return member
         owned = member.reported if heartbeat.owned is None else set(heartbeat.owned)
-        if heartbeat.member_epoch == member.previous_epoch and owned <= member.assigned:
+        is_current = heartbeat.member_epoch == member.epoch
+        is_behind = heartbeat.member_epoch == member.previous_epoch and owned <= member.assigned
+        if (is_current or is_behind) and not member.is_away:
             return member
         raise FencedMemberError(
             f"member {member.member_id} has epoch {member.epoch}, its heartbeat "
@@ -368,8 +373,8 @@ class ConsumerGroup:
         subscription = self._subscription(heartbeat, member.subscription)
         assignor = self._assignor(heartbeat, member.assignor)
         session_timeout = self._session_timeout(heartbeat, member.session_timeout)
-        member.session_timeout = session_timeout
-        member.rebalance_timeout = self._rebalance_timeout(heartbeat, member.rebalance_timeout)
+        rebalance_timeout = self._rebalance_timeout(heartbeat, member.rebalance_timeout)
+        member.session_timeout, member.rebalance_timeout = session_timeout, rebalance_timeout
         if (subscription, assignor) != (member.subscription, member.assignor):
             member.subscription, member.assignor = subscription, assignor
             self._rebalance()
@@ -381,10 +386,7 @@ class ConsumerGroup:
         if owned is not None:
             member.reported = frozenset(owned)
             if member.revoking and not member.revoking & member.reported:
-                for part in member.revoking:
-                    del self._owners[part]
-                member.revoking = set()
-                member.revoke_deadline = None
+                self._release(member)
         if member.revoking:
             return
         target = self._target[member.member_id]
@@ -400,6 +402,13 @@ class ConsumerGroup:
             if self._is_free(part, member):
                 member.assigned.add(part)
                 self._owners[part] = member.member_id
+
+    def _release(self, member: Member) -> None:
+        """It has given up what it was told to."""
+        for part in member.revoking:
+            del self._owners[part]
+        member.revoking = set()
+        member.revoke_deadline = None
 
     def _is_free(self, part: TopicPartition, member: Member) -> bool:
         return self._owners.get(part, member.member_id) == member.member_id

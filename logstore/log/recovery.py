@@ -48,6 +48,7 @@ from logstore.log.state_file import SlotValues, StateSlot
 from logstore.record import BatchHeader, check_batch_bytes, parse_header
 
 COPY_BYTES = 1 << 20
+ZEROS_KEPT = 64 << 10
 NOTHING_RECORDED = SlotValues(0, 0, 0, 0, 0)
 _MAGIC_BYTE = re.compile(b"\x02")
 _MAGIC_AT = 16
@@ -312,7 +313,8 @@ class _Recovery:
                 self._quarantine(segment, rest[: sound.position], damage)
                 segments.insert(index + 1, self._split_off(rest[sound.position :], sound.offset))
             elif sound is not None or (is_flushed and used):
-                self._quarantine(segment, rest[:used], damage)
+                # a batch may end in zeros of its own: keep some more than what was written
+                self._quarantine(segment, rest[: used + ZEROS_KEPT], damage)
             elif used:
                 self._report.notes.append(
                     f"{used} bytes of an unfinished write at {damage} in {segment.log_path} cut"

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import pytest
+from tests.log.support import DIRECTORY, Partition
+
+from logstore.errors import CorruptDataError
+from logstore.log import PartitionLog
+from logstore.record import encode_batch
+from logstore.testing import MemoryFileSystem, RecordingFileSystem
+
+FIRST = f"{0:020d}.log"
+
+
+def test_a_clean_close_needs_no_recovery() -> None:
+    partition = Partition(segment_bytes=str(16 << 10))
+    for index in range(12):
+        partition.put(bytes([index]) * 3000)
+    epoch = partition.log.leader_epoch
+    partition.close_and_open()
+    assert not partition.log.recovery_report.was_unclean
+    assert partition.log.leader_epoch == epoch
+    assert [offset for offset, _ in partition.read()] == list(range(12))
+    assert partition.append(b"next") == 12
+
+
+def test_an_unclean_end_raises_the_epoch_before_the_first_append() -> None:
+    partition = Partition()
+    partition.put(b"a")
+    partition.kill_and_open()
+    assert partition.log.leader_epoch == 1
+    assert partition.content("leader-epoch-checkpoint") == b"0\n2\n0 0\n1 1\n"
+    assert partition.log.end_offset_for_epoch(0) == (0, 1)
+
+
+def test_after_a_kill_everything_appended_is_there() -> None:
+    partition = Partition()
+    partition.put(b"a")
+    partition.append(b"not flushed")
+    partition.kill_and_open()
+    assert partition.values() == [b"a", b"not flushed"]
+    assert partition.log.recovery_notes == []
+
+
+def test_the_accepted_tail_is_synced_before_it_is_published() -> None:
+    memory = MemoryFileSystem()
+    partition = Partition(memory)
+    partition.put(b"a")
+    partition.append(b"tail")
+    memory.kill()
+    recording = RecordingFileSystem(memory)
+    partition.fs = recording
+    partition.reopen()
+    written = recording.index("write", FIRST)
+    synced = recording.index("sync", FIRST, written)
+    directory = recording.index("sync_directory", DIRECTORY, synced)
+    epoch = recording.index("rename", "leader-epoch-checkpoint.new", directory)
+    published = recording.index("write", "state", epoch)
+    assert written < synced < directory < epoch < published
+    assert partition.log.high_watermark == 2
+
+
+def test_a_tail_torn_at_any_byte_is_cut() -> None:
+    sample = Partition()
+    sample.put(b"kept")
+    start = sample.log.size_bytes
+    sample.append(b"torn" * 10)
+    whole = sample.content(FIRST)[: sample.log.size_bytes]
+    for end in range(start, len(whole) - 1):  # the last byte is a zero, as what follows
+        partition = Partition()
+        partition.put(b"kept")
+        partition.damage(FIRST, start, whole[start:end])
+        partition.kill_and_open()
+        assert partition.values() == [b"kept"], end
+        assert partition.files(".quarantine") == []
+        assert partition.put(b"next") == 1
+        partition.close_and_open()
+        assert partition.values() == [b"kept", b"next"]
+
+
+def test_valid_batches_behind_a_damaged_one_are_kept_for_people() -> None:
+    partition = Partition()
+    partition.put(b"a")
+    position = partition.log.size_bytes
+    partition.append(b"damaged")
+    partition.append(b"valid")
+    before = partition.content(FIRST)[: partition.log.size_bytes]
+    partition.damage(FIRST, position + 65, b"\xff")
+    partition.kill_and_open()
+    assert partition.values() == [b"a"]
+    (name,) = partition.files(".quarantine")
+    kept = partition.content(name)
+    assert kept[66:].startswith(before[position + 66 :])
+    assert any("damaged" in note and name in note for note in partition.log.recovery_notes)
+
+
+def test_damage_below_the_flushed_offset_costs_only_the_damaged_batch() -> None:
+    partition = Partition()
+    places = []
+    for value in (b"a", b"b", b"c", b"d"):
+        places.append(partition.log.size_bytes)
+        partition.put(value)
+    partition.damage(FIRST, places[1] + 16, b"\x07")  # its magic: the chain of headers breaks
+    partition.kill_and_open()
+    assert partition.read() == [(0, b"a"), (2, b"c"), (3, b"d")]
+    assert partition.log.high_watermark == 4
+    assert len(partition.files(".quarantine")) == 1
+    assert partition.put(b"e") == 4
+    partition.close_and_open()
+    assert partition.read() == [(0, b"a"), (2, b"c"), (3, b"d"), (4, b"e")]
+
+
+def test_an_offset_is_never_used_twice_even_if_its_record_is_gone() -> None:
+    partition = Partition()
+    partition.put(b"a", b"b")
+    partition.memory.open(f"{DIRECTORY}/{FIRST}").truncate(0)
+    partition.kill_and_open()
+    assert partition.log.high_watermark == 2
+    assert any("missing" in note for note in partition.log.recovery_notes)
+    assert partition.put(b"c") == 2
+    assert partition.read(2) == [(2, b"c")]
+
+
+def test_a_power_loss_loses_only_what_was_not_flushed() -> None:
+    for seed in range(300):
+        partition = Partition(MemoryFileSystem(seed), segment_bytes=str(16 << 10))
+        for index in range(8):
+            partition.put(bytes([index]) * 3000)
+        for index in range(8, 14):
+            partition.append(bytes([index]) * 3000)
+        partition.lose_power_and_open()
+        found = partition.read()
+        assert len(found) >= 8
+        assert found == [(index, bytes([index]) * 3000) for index in range(len(found))]
+        assert partition.put(b"next") == len(found)
+
+
+def test_indexes_that_were_lost_are_made_anew() -> None:
+    partition = Partition(segment_bytes=str(64 << 10), index_interval_bytes="100")
+    for index in range(50):
+        partition.append(bytes([index]) * 300, timestamp=index * 10)
+    partition.flusher.run_round()
+    partition.memory.power_loss()
+    for suffix in (".index", ".timeindex"):
+        partition.memory.open(f"{DIRECTORY}/{0:020d}{suffix}", create=True).write(
+            [b"\x7f" * 4000], 0
+        )
+    partition.reopen()
+    assert partition.log.offset_for_timestamp(255) == (26, 260)
+    assert [offset for offset, _ in partition.read(33)] == list(range(33, 50))
+
+
+def test_another_topics_directory_is_refused_untouched() -> None:
+    partition = Partition()
+    partition.put(b"a")
+    assert partition.close()
+    partition.damage("partition.metadata", 0, b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ\n")
+    with pytest.raises(CorruptDataError, match="another"):
+        partition.reopen()
+
+
+def test_a_missing_identity_is_refused() -> None:
+    partition = Partition()
+    assert partition.close()
+    partition.memory.unlink(f"{DIRECTORY}/{PartitionLog.IDENTITY_FILE}")
+    with pytest.raises(CorruptDataError, match="missing"):
+        partition.reopen()
+
+
+def test_a_value_that_looks_like_a_batch_is_no_batch() -> None:
+    """A torn record whose value holds a valid batch of high offsets: nothing of it is served."""
+    inner = bytearray(encode_batch([b"inner"], timestamps=1, base_offset=5))
+    sample = Partition()
+    sample.put(b"kept")
+    start = sample.log.size_bytes
+    sample.append(bytes(inner) * 3)
+    whole = sample.content(FIRST)[: sample.log.size_bytes]
+    partition = Partition()
+    partition.put(b"kept")
+    partition.damage(FIRST, start, whole[:-3][start:])
+    partition.kill_and_open()
+    assert partition.values() == [b"kept"]
+    assert partition.log.high_watermark == 1

@@ -207,7 +207,9 @@ class GroupConfig:
 class StoreConfig:
     """Limits of a whole store; none of them changes what is stored."""
 
-    open_segments_max: int = 1_000  # each holds up to three files and maps (RLIMIT_NOFILE, max_map_count)
+    open_segments_max: int = (
+        1_000  # each holds up to three files and maps (RLIMIT_NOFILE, max_map_count)
+    )
     leases_max: int = 10_000  # views handed out and not yet closed
     decompressed_bytes_max: int = 256 * MIB  # what one compressed batch may unfold to
     partitions_max: int = 20_000

@@ -14,7 +14,9 @@ from logstore.errors import LogStoreError, RequestTimeoutError
 
 T = TypeVar("T")
 HelpWith = Callable[[Callable[[], bool], "float | None"], None]
-_creation = threading.Lock()  # guards the hand-over between finish and the first waiter of any object
+_creation = (
+    threading.Lock()
+)  # guards the hand-over between finish and the first waiter of any object
 
 
 class Pending(Generic[T]):

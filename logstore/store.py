@@ -294,9 +294,7 @@ class LocalLogStore:
             except LogStoreError:  # the next fetch tells it
                 waiting.fire()
                 break
-            registration = log.on_high_watermark(
-                position.offset + 1, lambda _error: waiting.fire()
-            )
+            registration = log.on_high_watermark(position.offset + 1, lambda _error: waiting.fire())
             waiting.add(registration)
         return waiting
 

@@ -115,7 +115,6 @@ class TopicTable:
             )
         return self.log(name, partition)
 
-
     def all(self) -> list[OpenTopic]:
         return sorted(self._open.values(), key=lambda opened: opened.topic.name)
 
@@ -190,9 +189,7 @@ class TopicTable:
         with self._lock:
             opened = self.get(name)
             old = opened.topic
-            catalog.check_partition_count(
-                total, minimum=old.partitions + 1, room=self._room()
-            )
+            catalog.check_partition_count(total, minimum=old.partitions + 1, room=self._room())
             topic = replace(old, partitions=total)
             added = self._create_logs(topic, opened.config, range(old.partitions, total))
             self._write([catalog.topic_record(topic)])

@@ -47,7 +47,7 @@ def test_every_record_arrives_where_it_should(
     steps = {
         match[1].strip(): (number(match[2]), number(match[3]), number(match[4]))
         for match in re.finditer(
-            r"^(.+?) +([\d,]+) +([\d,]+) +[\d.]+ +([\d,]+)  ok$", done.stdout, re.MULTILINE
+            r"^(.+?)  +\w+ +([\d,]+) +([\d,]+) +[\d.]+ +([\d,]+)  ok$", done.stdout, re.MULTILINE
         )
     }
     counted = {name: numbers[:2] for name, numbers in steps.items()}

@@ -20,6 +20,13 @@ TESTED_BY = {
     "logstore/flush_wait.py": "tests/test_store.py",
     "logstore/journal.py": "tests/test_store.py",
     "logstore/topic_table.py": "tests/test_store.py",
+    "logstore/log/faults.py": "tests/log/test_partition_log.py: a full disk, a failed write",
+    "logstore/log/format.py": "constants; tests/log/test_recovery.py reads what they lay out",
+    "logstore/log/lease.py": "tests/log/test_partition_log.py",
+    "logstore/log/log_view.py": "tests/log/test_partition_log.py",
+    "logstore/log/reading.py": "tests/log/test_partition_log.py",
+    "logstore/log/segment.py": "tests/log/test_partition_log.py",
+    "logstore/reader.py": "tests/test_store.py",
     "logstore/record/_cython.py": "stands in for Cython in the pure run of tests/record",
 }
 ENGINE_EFFECTS = re.compile(

@@ -36,9 +36,7 @@ class IndexFile:
     # --- read -------------------------------------------------------------------------------
 
     def get(self, index: int) -> tuple[int, int]:
-        first, second = self._entry.unpack_from(
-            self._view(index + 1), index * self._entry.size
-        )
+        first, second = self._entry.unpack_from(self._view(index + 1), index * self._entry.size)
         return first, second
 
     def floor(self, value: int, *, count: int, field: int) -> int:

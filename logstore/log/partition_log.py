@@ -354,9 +354,7 @@ class PartitionLog:
     def _write(self, view: memoryview, header: BatchHeader, base_offset: int) -> None:
         """Put the batch at the end of the active segment; all or nothing."""
         segment = self._active
-        prefix = header_prefix(
-            header, base_offset=base_offset, leader_epoch=self._epochs.current
-        )
+        prefix = header_prefix(header, base_offset=base_offset, leader_epoch=self._epochs.current)
         try:
             files = self._cache.pin(segment)
             try:
@@ -435,9 +433,7 @@ class PartitionLog:
             if self._since_snapshot > SNAPSHOT_BYTES and len(self._producers):
                 self._take_snapshot()
             segments = [*self._unsealed, self._active]
-            plan = FlushPlan(
-                self, self._end, self._active, self._active.size, segments, syncs=[]
-            )
+            plan = FlushPlan(self, self._end, self._active, self._active.size, segments, syncs=[])
             plan.snapshots, self._snapshots = self._snapshots, []
             if self._is_directory_dirty:
                 plan.syncs.append(self._sync_directory)
@@ -605,8 +601,11 @@ class PartitionLog:
             with self._lock:
                 if self._end_error is not None:
                     return 0
-                if self._is_active_expired(now_ms):
+                is_rolled = self._is_active_expired(now_ms)
+                if is_rolled:
                     self._roll(now_ms)
+            if is_rolled:  # once it is sealed the next check may take it
+                self._flusher.mark_dirty(self, urgent=False, within_ms=config.flush_interval_ms)
             doomed = expired_segments(
                 self._view.segments,
                 config=config,
@@ -679,9 +678,7 @@ class PartitionLog:
             finally:
                 self._cache.unpin(self._active)
             if len(self._producers):
-                write_snapshot(
-                    self._fs, self._directory, self._end, self._producers.encode()
-                )
+                write_snapshot(self._fs, self._directory, self._end, self._producers.encode())
         except OSError:
             return False
         with self._lock:

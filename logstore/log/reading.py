@@ -35,9 +35,7 @@ class Window:
 
     __slots__ = ("_checked_from", "_checked_to", "_cold_ok", "_files", "end", "segment", "view")
 
-    def __init__(
-        self, segment: Segment, files: SegmentFiles, *, end: int, cold_ok: bool
-    ) -> None:
+    def __init__(self, segment: Segment, files: SegmentFiles, *, end: int, cold_ok: bool) -> None:
         self.segment = segment
         self.end = end
         self.view = files.view(end)

@@ -93,9 +93,7 @@ def recover(
 
 
 class _Recovery:
-    def __init__(
-        self, fs: FileSystem, directory: str, now_ms: int, config: TopicConfig
-    ) -> None:
+    def __init__(self, fs: FileSystem, directory: str, now_ms: int, config: TopicConfig) -> None:
         self._fs = fs
         self._directory = directory
         self._now_ms = now_ms
@@ -370,9 +368,7 @@ class _Recovery:
     def _set_aside(self, segment: Segment) -> None:
         """A later segment, behind a hole that nobody was told of."""
         if segment.size:
-            self._report.notes.append(
-                f"{segment.log_path} follows damaged bytes and was set aside"
-            )
+            self._report.notes.append(f"{segment.log_path} follows damaged bytes and was set aside")
             self._fs.rename(segment.log_path, segment.log_path + QUARANTINE_SUFFIX)
         else:
             self._fs.unlink(segment.log_path)

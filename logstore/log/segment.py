@@ -187,9 +187,7 @@ class Segment:
         """An entry for the batch at `position`, and the time index brought up to before it."""
         try:
             self.add_time_entry(files)
-            files.offsets.append(
-                self.offset_entries, last_offset - self.base_offset, position
-            )
+            files.offsets.append(self.offset_entries, last_offset - self.base_offset, position)
         except OSError:
             return  # sparser, still right
         self.offset_entries += 1

@@ -54,9 +54,7 @@ class Partition:
         if create:
             log = PartitionLog.create(self.fs, DIRECTORY, **arguments)
         else:
-            log = PartitionLog.open(
-                self.fs, DIRECTORY, **arguments, clean=self.state.was_clean
-            )
+            log = PartitionLog.open(self.fs, DIRECTORY, **arguments, clean=self.state.was_clean)
         self.state.begin()
         return log
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 
 import pytest
-from tests.log.support import DIRECTORY, Partition
 
 from logstore.config import StoreConfig, TopicConfig
 from logstore.errors import (
@@ -17,6 +16,7 @@ from logstore.errors import (
     UnknownTopicError,
 )
 from logstore.record import encode_batch, parse_header
+from tests.log.support import DIRECTORY, Partition
 
 
 def test_offsets_go_up_and_only_the_flushed_is_visible() -> None:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.log.support import DIRECTORY, Partition
 
 from logstore.errors import CorruptDataError
 from logstore.log import PartitionLog
 from logstore.record import encode_batch
 from logstore.testing import MemoryFileSystem, RecordingFileSystem
+from tests.log.support import DIRECTORY, Partition
 
 FIRST = f"{0:020d}.log"
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.server_process import ServerProcess
 
 import logstore
+from tests.support.server_process import ServerProcess
 
 TOPIC = "jobs"
 GROUP = "crew"

@@ -13,10 +13,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.support.server_process import ServerProcess
 
 import logstore
 from logstore.errors import LogStoreError
+from tests.support.server_process import ServerProcess
 
 TOPIC = "events"
 PARTITIONS = 3
@@ -116,8 +116,7 @@ def read_all(address: str) -> dict[Place, bytes]:
         consumer.assign([(TOPIC, partition) for partition in range(PARTITIONS)])
         consumer.seek_to_beginning()
         ends = {
-            info.partition: info.high_watermark
-            for info in store.describe_topic(TOPIC).partitions
+            info.partition: info.high_watermark for info in store.describe_topic(TOPIC).partitions
         }
         while any(consumer.position(TOPIC, partition) < end for partition, end in ends.items()):
             for record in consumer.poll(5):

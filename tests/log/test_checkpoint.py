@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from logstore.errors import CorruptDataError
+from logstore.log.checkpoint import LeaderEpochs, read_log_start, write_log_start
+from logstore.testing import MemoryFileSystem
+
+
+def files(name: str = "", content: bytes = b"") -> MemoryFileSystem:
+    fs = MemoryFileSystem()
+    fs.make_directory("d")
+    if name:
+        fs.open(f"d/{name}", create=True).write([content], 0)
+    return fs
+
+
+def test_epochs_are_written_and_read_in_kafkas_text() -> None:
+    fs = files()
+    epochs = LeaderEpochs(((0, 0),)).with_next(10).with_next(25)
+    epochs.write(fs, "d")
+    file = fs.open("d/leader-epoch-checkpoint")
+    assert file.read(100, 0) == b"0\n3\n0 0\n1 10\n2 25\n"
+    again = LeaderEpochs.read(fs, "d")
+    assert again is not None
+    assert again.entries == epochs.entries
+
+
+def test_an_epoch_without_records_is_dropped() -> None:
+    assert LeaderEpochs(((0, 0),)).with_next(10).with_next(10).entries == ((0, 0), (2, 10))
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"),
+    [(0, (0, 10)), (1, (0, 10)), (2, (2, 25)), (3, (3, 40)), (4, (-1, -1)), (-1, (-1, -1))],
+)
+def test_the_end_of_an_epoch(epoch: int, expected: tuple[int, int]) -> None:
+    epochs = LeaderEpochs(((0, 0), (2, 10), (3, 25)))
+    assert epochs.end_offset(epoch, 40) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"0\n", b"0\n2\n0 0\n", b"1\n1\n0 0\n", b"0\n1\nx 0\n", b"0\n2\n1 5\n0 9\n", b"\xff" * 9],
+)
+def test_a_damaged_epoch_file_is_none(content: bytes) -> None:
+    assert LeaderEpochs.read(files("leader-epoch-checkpoint", content), "d") is None
+
+
+def test_the_log_start_is_durable_and_checked() -> None:
+    fs = files()
+    assert read_log_start(fs, "d") == 0
+    write_log_start(fs, "d", topic="a b", partition=3, offset=1204)
+    fs.sync_directory("")
+    fs.power_loss()
+    assert read_log_start(fs, "d") == 1204
+    with pytest.raises(CorruptDataError):
+        read_log_start(files("log-start-offset-checkpoint", b"0\n1\n"), "d")

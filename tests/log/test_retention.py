@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from logstore.errors import OffsetOutOfRangeError
+from logstore.testing import MemoryFileSystem
+from tests.log.support import DIRECTORY, Partition
+
+SEGMENT = str(16 << 10)
+
+
+def filled(count: int = 20, **configs: str) -> Partition:
+    """Five records of 3000 bytes a segment, a second apart."""
+    partition = Partition(segment_bytes=SEGMENT, **configs)
+    now = partition.clock.now_ms()
+    for index in range(count):
+        partition.put(bytes([index]) * 3000, timestamp=now + index * 1000)
+    return partition
+
+
+def test_without_limits_everything_is_kept() -> None:
+    partition = filled()
+    partition.clock.advance(10 * 365 * 86400)
+    assert partition.log.apply_retention(partition.clock.now_ms()) == 0
+    assert partition.log.log_start_offset == 0
+
+
+def test_bytes_are_kept_by_whole_segments() -> None:
+    partition = filled(retention_bytes=str(40_000))
+    assert partition.log.apply_retention(partition.clock.now_ms()) == 1
+    assert partition.log.log_start_offset == 5
+    assert partition.log.size_bytes >= 40_000
+    assert partition.files(".log")[0] == f"{5:020d}.log"
+
+
+def test_old_segments_go_and_in_the_end_even_the_active_one() -> None:
+    partition = filled(retention_ms="1000")
+    partition.clock.advance(11)  # records 0 to 9 are older than a second
+    assert partition.log.apply_retention(partition.clock.now_ms()) == 2
+    assert partition.read()[0][0] == 10
+    partition.clock.advance(100)
+    partition.log.apply_retention(partition.clock.now_ms())
+    partition.flusher.run_round()
+    partition.log.apply_retention(partition.clock.now_ms())
+    assert partition.read() == []
+    assert partition.log.log_start_offset == partition.log.high_watermark == 20
+    assert partition.put(b"next") == 20
+
+
+def test_the_log_start_survives_every_end() -> None:
+    for end in ("close_and_open", "kill_and_open", "lose_power_and_open"):
+        partition = filled()
+        partition.log.delete_records(7)
+        getattr(partition, end)()
+        assert partition.log.log_start_offset == 7, end
+        with pytest.raises(OffsetOutOfRangeError):
+            partition.log.read(6, bytes_max=1)
+        assert partition.read()[0] == (7, bytes([7]) * 3000)
+
+
+def test_a_removal_that_was_cut_short_is_finished_on_opening() -> None:
+    partition = filled()
+    partition.memory.inject("rename", path_contains=".log")
+    partition.log.delete_records(7)
+    assert len(partition.files(".log")) == 4
+    partition.kill_and_open()
+    assert partition.files(".log")[0] == f"{5:020d}.log"
+    partition.memory.open(f"{DIRECTORY}/{0:020d}.log.deleted", create=True)
+    partition.kill_and_open()
+    assert partition.files(".deleted") == []
+
+
+def test_records_above_the_watermark_cannot_be_deleted() -> None:
+    partition = Partition(MemoryFileSystem())
+    partition.put(b"a")
+    partition.append(b"b")
+    with pytest.raises(OffsetOutOfRangeError):
+        partition.log.delete_records(2)
+    assert partition.log.delete_records(0) == 0

@@ -9,9 +9,10 @@ A partition's batches go through
 
 Invariants
 - The records of a partition are sent in the order in which they were added, and sent again in it.
-- An idempotent batch keeps producer id, epoch and sequence from its first sending on. After a
-  batch failed for good the partition goes on under a new producer id, since its sequence has a
-  gap.
+- An idempotent batch keeps producer id, epoch and sequence until it is known whether it is
+  stored. After a batch was given up the sequence has a gap and the partition goes on under a new
+  producer id; but first what was sent under the old one is tried again under it: some may be
+  stored already, and the log says OutOfOrderSequence of the others.
 - Without idempotence at most one batch of a partition is in flight, so a retry cannot overtake.
 - `buffered_bytes` counts every batch that is not done.
 """
@@ -111,7 +112,15 @@ class PartitionQueue:
     @property
     def is_renewal_due(self) -> bool:
         """Whether a producer id has to be got before anything is sent."""
-        return self.settings.idempotent and self.needs_identity and not self.in_flight
+        return self._awaits_identity and not self.in_flight
+
+    @property
+    def _awaits_identity(self) -> bool:
+        """Whether the next batch cannot be sent under the producer id there is. If it was not
+        stored under an earlier one, nor were those behind it."""
+        if not (self.settings.idempotent and self.needs_identity):
+            return False
+        return not self.ready or self.ready[0].identity is None
 
     def open_batch(self, now: float) -> Batch:
         builder = BatchBuilder(
@@ -132,7 +141,7 @@ class PartitionQueue:
         """When there is something to do for the partition next; None: not before an event."""
         if self.failed or len(self.in_flight) >= self.settings.in_flight_max:
             return None
-        if self.needs_identity and self.settings.idempotent and self.in_flight:
+        if self._awaits_identity and self.in_flight:
             return None
         if self.ready:
             return max(self.wait_until, now)
@@ -175,6 +184,8 @@ class PartitionQueue:
             verdict: LogStoreError | None = error  # stored, but nobody knows where any more
         elif self._may_retry(batch, error):
             verdict = None
+            if isinstance(error, OutOfOrderSequenceError) and self.needs_identity:
+                batch.identity = None  # not stored, and never will be under this identity
             if now < batch.deadline:
                 self._schedule(batch, now)
                 self.failed.append(batch)
@@ -198,8 +209,7 @@ class PartitionQueue:
             self.needs_identity = True
 
     def renew(self, identity: ProducerIdentity) -> None:
-        """Go on as another producer; nothing is in flight. What was sent before under the old
-        one and not stored gets new sequences."""
+        """Go on as another producer; nothing is in flight, and nothing that waits is stored."""
         self.identity = identity
         self.needs_identity = False
         self.next_sequence = 0

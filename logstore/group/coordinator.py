@@ -251,7 +251,8 @@ class GroupCoordinator:
                 group.topics_changed(self._counts)
             group.check_commit(member_id, member_epoch)
             self._groups[group_id] = group
-            self._offsets.setdefault(group_id, GroupOffsets())
+            kept = self._offsets.setdefault(group_id, GroupOffsets())
+            kept.begin(values)
             self._commits += 1
             commit = self._commits
         records = [
@@ -260,24 +261,32 @@ class GroupCoordinator:
         ]
         if not records:
             return Pending.completed(None)
-        return self._write_offsets(group_id, records, dict(values), commit)
+        return self._write_offsets(group_id, kept, records, dict(values), commit)
 
     def _write_offsets(
         self,
         group_id: str,
+        offsets: GroupOffsets,
         records: Sequence[KeyValue],
         changes: Mapping[TopicPartition, OffsetValue | None],
         commit: int,
     ) -> Pending[None]:
-        """Write, and when it is on disk take it over; what is returned is done after that."""
+        """Write, and when it is on disk take it over; what is returned is done after that.
+        Of a group that was deleted meanwhile, `offsets` are nobody's any more."""
 
         def apply(_: None) -> None:
             with self._lock:
-                offsets = self._offsets.setdefault(group_id, GroupOffsets())
                 for part, value in changes.items():
                     offsets.apply(part, value, commit)
 
-        return self._journal.append(records, group_id).then(apply)
+        def end(_: Pending[None]) -> None:
+            with self._lock:
+                offsets.end(changes)
+
+        written = self._journal.append(records, group_id)
+        applied = written.then(apply)
+        written.add_done_callback(end)
+        return applied
 
     def _offset_value(self, item: OffsetToCommit) -> OffsetValue:
         found = self._topic_ids.get(item.topic)
@@ -293,7 +302,9 @@ class GroupCoordinator:
         if item.offset < 0:
             raise InvalidRequestError(f"offset {item.offset} is negative")
         limit = self._config.offset_metadata_bytes_max
-        if len(item.metadata.encode("utf-8", "surrogatepass")) > limit:
+        if not is_unicode(item.metadata):
+            raise InvalidRequestError("the metadata of an offset is no Unicode text")
+        if len(item.metadata.encode("utf-8")) > limit:
             raise OffsetMetadataTooLargeError(
                 f"the metadata of an offset is over the limit of {limit} bytes", limit=limit
             )
@@ -318,9 +329,7 @@ class GroupCoordinator:
             read = group.subscribed_topics()
             busy = sorted({part.topic for part in partitions if part.topic in read})
             offsets = self._offsets.get(group_id, GroupOffsets())
-            known = [
-                part for part in map(TopicPartition._make, partitions) if part in offsets.values
-            ]
+            known = sorted(offsets.written() & set(map(TopicPartition._make, partitions)))
         if busy:
             raise GroupNotEmptyError(
                 f"group {group_id!r} has members that read {busy[0]!r}", group_id=group_id
@@ -331,10 +340,14 @@ class GroupCoordinator:
         if not parts:
             return Pending.completed(None)
         with self._lock:
+            offsets = self._offsets.get(group_id)
+            if offsets is None:  # deleted since
+                return Pending.completed(None)
+            offsets.begin(parts)
             self._commits += 1
             commit = self._commits
         records = [tombstone(group_id, part) for part in parts]
-        return self._write_offsets(group_id, records, dict.fromkeys(parts), commit)
+        return self._write_offsets(group_id, offsets, records, dict.fromkeys(parts), commit)
 
     def reset_offsets(
         self,
@@ -428,7 +441,7 @@ class GroupCoordinator:
                 raise self._not_empty(group)
             del self._groups[group_id]
             offsets = self._offsets.pop(group_id, GroupOffsets())
-            records = [tombstone(group_id, part) for part in offsets.values]
+            records = [tombstone(group_id, part) for part in sorted(offsets.written())]
         records.append((encode_key(GroupKey(group_id)), None))
         self._journal.append(records, group_id).result()
 
@@ -464,8 +477,9 @@ class GroupCoordinator:
             if isinstance(key, GroupKey):
                 if value is None:
                     epochs.pop(key.group_id, None)
-                else:
-                    epochs[key.group_id] = decode_group_epoch(value)
+                else:  # two that rose at once may stand in either order
+                    epoch = decode_group_epoch(value)
+                    epochs[key.group_id] = max(epoch, epochs.get(key.group_id, 0))
             elif isinstance(key, OffsetKey):
                 part = TopicPartition(key.topic, key.partition)
                 decoded = None if value is None else decode_offset(value)
@@ -507,6 +521,17 @@ def check_group_id(group_id: str) -> None:
         raise InvalidGroupIdError(
             f"a group id has 1 to {GROUP_ID_LENGTH_MAX} characters; {len(group_id)} were given"
         )
+    if not is_unicode(group_id):
+        raise InvalidGroupIdError("a group id is Unicode text; this one has half a surrogate pair")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it can be written as UTF-8."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _call_all(callbacks: Sequence[Callable[[], None]]) -> None:

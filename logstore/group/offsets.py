@@ -7,7 +7,8 @@ for exists: a topic made again under the same name has another id, and starts wi
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from logstore.api import CommittedOffset, TopicPartition
@@ -19,22 +20,43 @@ KeyValue = tuple[bytes, bytes | None]
 
 @dataclass(slots=True)
 class GroupOffsets:
-    """Of one group. `commits`: the number of the commit that each offset came with, so that an
-    answer of the journal that comes late does not undo a later commit."""
+    """Of one group. Every commit has a number, larger than those before it.
+
+    `applied`: the commit that each partition stands at, so that an answer of the journal that
+    comes late undoes neither a later commit nor a deletion. `in_flight`: how many commits of each
+    are on their way to the disk; who deletes has to delete what they will bring.
+    """
 
     values: dict[TopicPartition, OffsetValue] = field(default_factory=dict)
-    commits: dict[TopicPartition, int] = field(default_factory=dict)
+    applied: dict[TopicPartition, int] = field(default_factory=dict)
+    in_flight: Counter[TopicPartition] = field(default_factory=Counter)
     empty_since_ms: int = 0
 
+    def begin(self, parts: Iterable[TopicPartition]) -> None:
+        for part in parts:
+            self.in_flight[part] += 1
+
     def apply(self, part: TopicPartition, value: OffsetValue | None, commit: int) -> None:
-        if commit < self.commits.get(part, -1):
+        if commit < self.applied.get(part, -1):
             return
+        self.applied[part] = commit
         if value is None:
             self.values.pop(part, None)
-            self.commits.pop(part, None)
         else:
             self.values[part] = value
-            self.commits[part] = commit
+
+    def end(self, parts: Iterable[TopicPartition]) -> None:
+        """Their commit is on disk and applied, or has failed."""
+        for part in parts:
+            self.in_flight[part] -= 1
+            if not self.in_flight[part]:
+                del self.in_flight[part]
+                if part not in self.values:
+                    self.applied.pop(part, None)
+
+    def written(self) -> set[TopicPartition]:
+        """All that the journal has an offset of, or soon will."""
+        return self.values.keys() | self.in_flight.keys()
 
     def committed(self, part: TopicPartition, topics: TopicIds) -> CommittedOffset:
         value = self.values.get(part)

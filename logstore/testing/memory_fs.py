@@ -3,83 +3,68 @@
 from __future__ import annotations
 
 import errno
-import os
-import random
-import threading
 import uuid
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from logstore.testing.memory_nodes import DirectoryNode, FileNode
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
-OPERATIONS = (
-    "open",
-    "write",
-    "read",
-    "allocate",
-    "truncate",
-    "sync",
-    "map",
-    "make_directory",
-    "rename",
-    "unlink",
-    "remove_tree",
-    "sync_directory",
-    "sync_file_system",
+from logstore.testing.directory_node import (
+    Change,
+    DirectoryNode,
+    Edit,
+    Journal,
+    after_power_loss,
 )
-
-
-@dataclass(slots=True)
-class Fault:
-    operation: str
-    error: int
-    path_contains: str
-    after: int
-    times: int
-    hits: int = 0
+from logstore.testing.file_node import FileNode
+from logstore.testing.machine import OPERATIONS, Fault, Machine, os_error
+from logstore.testing.memory_file import MemoryFile, MemoryLock
 
 
 class MemoryFileSystem:
-    """logstore.fs.FileSystem for tests of crashes.
+    """logstore.fs.FileSystem for tests of crashes. Thread-safe; one seed, one behaviour.
 
-    - `kill()`: the process dies. Open files and locks are void, all that was written stays.
-    - `power_loss()`: the machine stops. Of what was not synced a legal part is kept, chosen by the
-      seeded random generator: file writes whole, torn or not at all, in any order; directory
-      changes up to some point. boot_id() is another afterwards.
-    - `inject()`: make calls fail. `capacity_bytes`: a disk of that size.
+    - `kill()`: the process dies. Open files and locks are void; all that was written stays.
+    - `power_loss()`: the machine stops. What was synced stays. Of the rest a legal part does,
+      chosen by the seeded random generator: file writes whole, torn or not at all, whatever became
+      of earlier ones; sizes without their data; changes of directories. boot_id() is another.
+    - `inject()`: let calls fail. `capacity_bytes` (may be set at any time): a disk of that size.
+    - `statistics`: how often what was done; see STATISTICS for the names.
 
-    `faults_hit` counts, by operation and error name, what was made to fail. Thread-safe.
+    A sync of a file makes its content and size durable, not its name: that takes a sync of the
+    directory, and that of a directory the sync of its parent. With `strict=False` names follow as
+    on a journalling file system: in order, and with any sync.
+
+    Paths are relative to its own root, which exists; "a" and "/a" are the same.
     """
 
-    def __init__(self, seed: int = 0, *, capacity_bytes: int | None = None) -> None:
-        self.capacity_bytes = capacity_bytes
-        self.faults_hit: Counter[str] = Counter()
-        self._chance = random.Random(seed)
+    def __init__(
+        self, seed: int = 0, *, capacity_bytes: int | None = None, strict: bool = True
+    ) -> None:
+        self._machine = Machine(seed, capacity_bytes)
+        self._strict = strict
         self._root = DirectoryNode()
-        self._lock = threading.RLock()
-        self._faults: list[Fault] = []
-        self._life = 0  # of the process: handles of an earlier one are void
-        self._boot = 0
-        self._locks: set[str] = set()
+        self._journal = Journal(strict=strict)
 
     # --- crashes and faults -----------------------------------------------------------------
 
     def kill(self) -> None:
-        with self._lock:
-            self._life += 1
-            self._locks.clear()
-            self._faults.clear()
+        """SIGKILL. Ends injected faults too."""
+        with self._machine.lock:
+            self._machine.statistics["kill"] += 1
+            self._machine.end_process()
 
     def power_loss(self) -> None:
-        with self._lock:
-            self.kill()
-            self._boot += 1
-            self._root = self._root.after_power_loss(self._chance, {})
+        """The plug is pulled, and the machine starts again. Ends injected faults too.
+
+        Maps taken before keep what they showed; they belong to a machine that is gone.
+        """
+        machine = self._machine
+        with machine.lock:
+            machine.statistics["power_loss"] += 1
+            machine.end_process()
+            machine.boot += 1
+            self._journal.power_loss(machine.chance, machine.statistics)
+            self._root = after_power_loss(self._root, machine.chance, machine.statistics)
+            self._journal = Journal(strict=self._strict)
+            machine.used_bytes = sum(node.reserved_bytes for node in set(self._root.files()))
 
     def inject(
         self,
@@ -88,274 +73,226 @@ class MemoryFileSystem:
         *,
         path_contains: str = "",
         after: int = 0,
-        times: int = 1,
+        times: int | None = 1,
     ) -> None:
-        """Let `times` calls of `operation` fail, after `after` that succeed.
+        """Let `times` calls (None: all) of `operation` fail, after `after` that succeed, counting
+        calls whose path contains `path_contains`. Raises ValueError for an unknown operation.
 
-        A sync that fails forgets what it was to write: Linux marks those pages clean, and later
-        syncs succeed without them. A crash ends all injections.
+        A write that fails may have written some of its bytes, from the start. A sync that fails
+        forgets the bytes that it was to write, as Linux does: they can still be read, a later sync
+        succeeds without them, and a power loss shows that they are not on disk.
         """
         if operation not in OPERATIONS:
-            raise ValueError(f"{operation!r} is none of {OPERATIONS}")
-        with self._lock:
-            self._faults.append(Fault(operation, error, path_contains, after, times))
+            raise ValueError(f"{operation!r} is none of {', '.join(OPERATIONS)}")
+        with self._machine.lock:
+            self._machine.faults.append(Fault(operation, error, path_contains, after, times))
 
     def heal(self) -> None:
         """No more injected faults."""
-        with self._lock:
-            self._faults.clear()
+        with self._machine.lock:
+            self._machine.faults.clear()
 
-    def check(self, operation: str, path: str) -> None:
-        """Raises the OSError that was injected for this call, if any."""
-        for fault in self._faults:
-            if fault.operation != operation or fault.path_contains not in path:
-                continue
-            fault.hits += 1
-            if fault.after < fault.hits <= fault.after + fault.times:
-                self.faults_hit[f"{operation} {errno.errorcode[fault.error]}"] += 1
-                raise OSError(fault.error, os.strerror(fault.error), path)
+    def drop_caches(self) -> None:
+        """Memory is short: clean pages are read from disk again. Bytes that a failed sync has
+        forgotten are gone, files are not resident until they are read."""
+        with self._machine.lock:
+            for node in self._root.files():
+                node.drop_cache()
 
-    def check_room(self, more: int, path: str) -> None:
-        if self.capacity_bytes is None or more <= 0:
-            return
-        if self._used(self._root) + more > self.capacity_bytes:
-            self.faults_hit["room ENOSPC"] += 1
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+    @property
+    def statistics(self) -> Counter[str]:
+        """Counts by name: those of STATISTICS, and "operation ERROR" for injected errors."""
+        return self._machine.statistics
 
-    def _used(self, directory: DirectoryNode) -> int:
-        return sum(
-            node.size if isinstance(node, FileNode) else self._used(node)
-            for node in directory.entries.values()
-        )
+    @property
+    def used_bytes(self) -> int:
+        """What the files with a name take, reserved blocks included."""
+        return self._machine.used_bytes
 
-    # --- paths ------------------------------------------------------------------------------
+    @property
+    def capacity_bytes(self) -> int | None:
+        return self._machine.capacity_bytes
 
-    def _find(self, path: str) -> FileNode | DirectoryNode | None:
-        node: FileNode | DirectoryNode | None = self._root
-        for name in _names(path):
-            if not isinstance(node, DirectoryNode):
-                return None
-            node = node.entries.get(name)
-        return node
-
-    def _directory(self, path: str) -> DirectoryNode:
-        node = self._find(path)
-        if not isinstance(node, DirectoryNode):
-            raise _os_error(errno.ENOENT if node is None else errno.ENOTDIR, path)
-        return node
-
-    def _parent(self, path: str) -> tuple[DirectoryNode, str]:
-        names = _names(path)
-        if not names:
-            raise _os_error(errno.EINVAL, path)
-        return self._directory("/".join(names[:-1])), names[-1]
+    @capacity_bytes.setter
+    def capacity_bytes(self, capacity_bytes: int | None) -> None:
+        with self._machine.lock:
+            self._machine.capacity_bytes = capacity_bytes
 
     # --- FileSystem -------------------------------------------------------------------------
 
     def open(self, path: str, *, write: bool = True, create: bool = False) -> MemoryFile:
-        with self._lock:
-            self.check("open", path)
-            parent, name = self._parent(path)
-            node = parent.entries.get(name)
-            if isinstance(node, DirectoryNode):
-                raise _os_error(errno.EISDIR, path)
-            if node is None:
-                if not create:
-                    raise _os_error(errno.ENOENT, path)
-                node = FileNode()
-                parent.change({name: node})
-            return MemoryFile(self, path, node, self._life, writable=write)
+        with self._machine.lock:
+            self._machine.check("open", path)
+            node = self._open_node(path, create=create)
+            return MemoryFile(
+                self._machine, path, node, writable=write, synced=self._journal.file_synced
+            )
 
     def exists(self, path: str) -> bool:
-        with self._lock:
-            return self._find(path) is not None
+        with self._machine.lock:
+            return not isinstance(self._find(path), int)
 
     def is_directory(self, path: str) -> bool:
-        with self._lock:
+        with self._machine.lock:
             return isinstance(self._find(path), DirectoryNode)
 
     def list_directory(self, path: str) -> list[str]:
-        with self._lock:
+        with self._machine.lock:
+            self._machine.check("list_directory", path)
             return sorted(self._directory(path).entries)
 
     def make_directory(self, path: str) -> None:
-        with self._lock:
-            self.check("make_directory", path)
-            node = self._root
-            for name in _names(path):
-                child = node.entries.get(name)
+        with self._machine.lock:
+            self._machine.check("make_directory", path)
+            directory = self._root
+            names = _names(path)
+            for depth, name in enumerate(names, 1):
+                child = directory.entries.get(name)
                 if child is None:
                     child = DirectoryNode()
-                    node.change({name: child})
-                if not isinstance(child, DirectoryNode):
-                    raise _os_error(errno.ENOTDIR, path)
-                node = child
+                    self._journal.change("create", Edit(directory, name, child))
+                if isinstance(child, FileNode):
+                    raise os_error(errno.EEXIST if depth == len(names) else errno.ENOTDIR, path)
+                directory = child
 
     def rename(self, source: str, target: str) -> None:
-        with self._lock:
-            self.check("rename", source)
+        with self._machine.lock:
+            self._machine.check("rename", source)
             old, old_name = self._parent(source)
             new, new_name = self._parent(target)
             node = old.entries.get(old_name)
             if node is None:
-                raise _os_error(errno.ENOENT, source)
-            if old is new:
-                old.change({old_name: None, new_name: node})
-            else:
-                new.change({new_name: node})
-                old.change({old_name: None})
+                raise os_error(errno.ENOENT, source)
+            replaced = new.entries.get(new_name)
+            if replaced is node:
+                return
+            _check_replace(node, new, replaced, target)
+            if isinstance(replaced, FileNode):
+                self._machine.unlinked(replaced)
+            gone, there = Edit(old, old_name, None), Edit(new, new_name, node)
+            if old is new or isinstance(node, DirectoryNode) or not self._strict:
+                self._journal.change("rename", gone, there)
+            else:  # either directory may be on disk alone, but never without the file in both
+                added = self._journal.change("rename", there)
+                self._journal.change("rename", gone, needs=[added])
 
     def unlink(self, path: str) -> None:
-        with self._lock:
-            self.check("unlink", path)
+        with self._machine.lock:
+            self._machine.check("unlink", path)
             parent, name = self._parent(path)
-            if not isinstance(parent.entries.get(name), FileNode):
-                raise _os_error(errno.ENOENT, path)
-            parent.change({name: None})
+            node = parent.entries.get(name)
+            if not isinstance(node, FileNode):
+                raise os_error(errno.ENOENT if node is None else errno.EISDIR, path)
+            self._unlink(parent, name, node)
 
     def remove_tree(self, path: str) -> None:
-        with self._lock:
-            self.check("remove_tree", path)
-            self._directory(path)
+        """Fails in the middle, too, when an injected unlink does."""
+        with self._machine.lock:
+            self._machine.check("remove_tree", path)
             parent, name = self._parent(path)
-            parent.change({name: None})
+            self._remove(parent, name, self._directory(path), path)
 
     def sync_directory(self, path: str) -> None:
-        with self._lock:
-            self.check("sync_directory", path)
-            self._directory(path).sync()
+        with self._machine.lock:
+            self._machine.check("sync_directory", path)
+            self._journal.sync(self._directory(path))
 
     def sync_file_system(self, path: str) -> None:
-        with self._lock:
+        with self._machine.lock:
+            if isinstance(found := self._find(path), int):
+                raise os_error(found, path)
             try:
-                self.check("sync_file_system", path)
+                self._machine.check("sync_file_system", path)
             except OSError:
-                _forget_all(self._root)
+                for node in self._root.files():
+                    if node.forget_unsynced():
+                        self._machine.statistics["sync_forgot"] += 1
                 raise
-            _sync_all(self._root)
+            for node in self._root.files():
+                node.sync()
+            self._journal.sync_all()
 
     def lock(self, path: str) -> MemoryLock | None:
-        with self._lock:
-            self.open(path, create=True)
-            if path in self._locks:
-                return None
-            self._locks.add(path)
-            return MemoryLock(self._locks, path)
+        with self._machine.lock:
+            self._machine.check("lock", path)
+            node = self._open_node(path, create=True)
+            return None if node in self._machine.locked else MemoryLock(self._machine, node)
 
     def boot_id(self) -> str:
-        return str(uuid.UUID(int=self._boot + 1))
+        return str(uuid.UUID(int=self._machine.boot + 1))
 
+    # --- the tree ---------------------------------------------------------------------------
 
-class MemoryLock:
-    def __init__(self, locks: set[str], path: str) -> None:
-        self._locks = locks
-        self._path = path
+    def _find(self, path: str) -> FileNode | DirectoryNode | int:
+        """What is at the path; the number of the error when nothing is."""
+        node: FileNode | DirectoryNode = self._root
+        for name in _names(path):
+            if isinstance(node, FileNode):
+                return errno.ENOTDIR
+            if name not in node.entries:
+                return errno.ENOENT
+            node = node.entries[name]
+        return node
 
-    def release(self) -> None:
-        self._locks.discard(self._path)
+    def _directory(self, path: str) -> DirectoryNode:
+        node = self._find(path)
+        if isinstance(node, DirectoryNode):
+            return node
+        raise os_error(node if isinstance(node, int) else errno.ENOTDIR, path)
 
+    def _parent(self, path: str) -> tuple[DirectoryNode, str]:
+        names = _names(path)
+        if not names:
+            raise os_error(errno.EBUSY, path)
+        return self._directory("/".join(names[:-1])), names[-1]
 
-class MemoryFile:
-    """An open file of a MemoryFileSystem; void after a crash (EBADF)."""
+    def _open_node(self, path: str, *, create: bool) -> FileNode:
+        parent, name = self._parent(path)
+        node = parent.entries.get(name)
+        if isinstance(node, DirectoryNode):
+            raise os_error(errno.EISDIR, path)
+        if node is None:
+            if not create:
+                raise os_error(errno.ENOENT, path)
+            node = FileNode()
+            self._journal.change("create", Edit(parent, name, node))
+        return node
 
-    def __init__(
-        self, fs: MemoryFileSystem, path: str, node: FileNode, life: int, *, writable: bool
-    ) -> None:
-        self._fs = fs
-        self._path = path
-        self._node = node
-        self._life = life
-        self._writable = writable
-        self._closed = False
+    def _unlink(self, parent: DirectoryNode, name: str, node: FileNode) -> Change:
+        self._machine.unlinked(node)
+        return self._journal.change("unlink", Edit(parent, name, None))
 
-    @property
-    def path(self) -> str:
-        return self._path
-
-    def _check(self, operation: str, *, writes: bool = False) -> None:
-        if self._closed or self._life != self._fs._life or (writes and not self._writable):
-            raise _os_error(errno.EBADF, self._path)
-        self._fs.check(operation, self._path)
-
-    def write(self, buffers: Sequence[ReadableBuffer], position: int) -> int:
-        with self._fs._lock:
-            data = b"".join(buffers)
-            try:
-                self._check("write", writes=True)
-                self._fs.check_room(position + len(data) - self._node.size, self._path)
-            except OSError as error:
-                if error.errno != errno.EBADF and data:  # a short write: some of it may be there
-                    cut = self._fs._chance.randint(0, len(data) - 1)
-                    cut = min(cut, max(0, self._node.size - position))
-                    self._node.write(data[:cut], position)
-                raise
-            self._node.write(data, position)
-            return len(data)
-
-    def read(self, count: int, position: int) -> bytes:
-        with self._fs._lock:
-            self._check("read")
-            return self._node.read(count, position)
-
-    def size(self) -> int:
-        return self._node.size
-
-    def allocate(self, size: int) -> None:
-        with self._fs._lock:
-            self._check("allocate", writes=True)
-            self._fs.check_room(size - self._node.size, self._path)
-            if size > self._node.size:
-                self._node.resize(size)
-
-    def truncate(self, size: int) -> None:
-        with self._fs._lock:
-            self._check("truncate", writes=True)
-            self._node.resize(size)
-
-    def sync(self) -> None:
-        with self._fs._lock:
-            try:
-                self._check("sync")
-            except OSError as error:
-                if error.errno != errno.EBADF:
-                    self._node.forget_unsynced()
-                raise
-            self._node.sync()
-
-    def map(self, length: int) -> memoryview:
-        with self._fs._lock:
-            self._check("map")
-            if length > self._node.size:
-                raise ValueError("the map would be longer than the file")
-            return self._node.map(length)
-
-    def resident(self, position: int, count: int) -> bool:
-        return position + count <= self._node.size
-
-    def close(self) -> None:
-        self._closed = True
+    def _remove(
+        self, parent: DirectoryNode, name: str, directory: DirectoryNode, path: str
+    ) -> Change:
+        content = []
+        for child_name, child in list(directory.entries.items()):
+            child_path = f"{path}/{child_name}"
+            if isinstance(child, DirectoryNode):
+                content.append(self._remove(directory, child_name, child, child_path))
+            else:
+                self._machine.check("unlink", child_path)
+                content.append(self._unlink(directory, child_name, child))
+        return self._journal.change("unlink", Edit(parent, name, None), needs=content)
 
 
 def _names(path: str) -> list[str]:
     return [name for name in path.split("/") if name not in ("", ".")]
 
 
-def _os_error(number: int, path: str) -> OSError:
-    return OSError(number, os.strerror(number), path)
-
-
-def _sync_all(directory: DirectoryNode) -> None:
-    directory.sync()
-    for node in directory.entries.values():
-        if isinstance(node, FileNode):
-            node.sync()
-        else:
-            _sync_all(node)
-
-
-def _forget_all(directory: DirectoryNode) -> None:
-    for node in directory.entries.values():
-        if isinstance(node, FileNode):
-            node.forget_unsynced()
-        else:
-            _forget_all(node)
+def _check_replace(
+    node: FileNode | DirectoryNode,
+    new: DirectoryNode,
+    replaced: FileNode | DirectoryNode | None,
+    target: str,
+) -> None:
+    """Raises what rename(2) does when `node` cannot take this place."""
+    if isinstance(node, DirectoryNode):
+        if any(each is new for each in node.directories()):
+            raise os_error(errno.EINVAL, target)
+        if isinstance(replaced, FileNode):
+            raise os_error(errno.ENOTDIR, target)
+        if isinstance(replaced, DirectoryNode) and replaced.entries:
+            raise os_error(errno.ENOTEMPTY, target)
+    elif isinstance(replaced, DirectoryNode):
+        raise os_error(errno.EISDIR, target)

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from logstore.clock import Clock
 from logstore.errors import LogStoreError
 from logstore.flush_wait import pending_flush
-from logstore.log import Flusher, PartitionLog
+from logstore.log import Flusher, Lease, PartitionLog
 from logstore.pending import Pending
 from logstore.record import decode_records, encode_batch, iter_batches
 
@@ -30,13 +31,25 @@ def append_records(
     return pending_flush(log, flusher, appended.last_offset, None)
 
 
+class ReadableLog(Protocol):
+    @property
+    def log_start_offset(self) -> int: ...
+
+    @property
+    def high_watermark(self) -> int: ...
+
+    def read(self, offset: int, *, bytes_max: int, cold_ok: bool = ...) -> Lease: ...
+
+
 def replay(
-    log: PartitionLog, decompressed_bytes_max: int
+    log: ReadableLog, decompressed_bytes_max: int, from_offset: int = 0
 ) -> Iterator[tuple[bytes | None, bytes | None, int]]:
-    """(key, value, timestamp) of every record, oldest first."""
-    offset = log.log_start_offset
+    """(key, value, timestamp) of every record from there on, oldest first."""
+    offset = max(from_offset, log.log_start_offset)
     while offset < log.high_watermark:
         with log.read(offset, bytes_max=READ_BYTES, cold_ok=True) as lease:
+            if not lease.data.nbytes:
+                return  # only a hole is left
             for batch in iter_batches(lease.data):
                 for record in decode_records(
                     batch, from_offset=offset, decompressed_bytes_max=decompressed_bytes_max

@@ -26,6 +26,8 @@ TESTED_BY = {
     "logstore/log/log_view.py": "tests/log/test_partition_log.py",
     "logstore/log/reading.py": "tests/log/test_partition_log.py",
     "logstore/log/segment.py": "tests/log/test_partition_log.py",
+    "logstore/log/follower.py": "tests/test_follower.py",
+    "logstore/read_only_fs.py": "tests/test_follower.py",
     "logstore/reader.py": "tests/test_store.py",
     "logstore/record/_cython.py": "stands in for Cython in the pure run of tests/record",
 }

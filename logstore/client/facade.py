@@ -13,6 +13,7 @@ from logstore.client.producer import Producer
 from logstore.clock import Clock, SystemClock
 from logstore.config import StoreConfig
 from logstore.errors import TopicExistsError
+from logstore.follower import FollowerStore
 from logstore.fs import FileSystem
 from logstore.store import LocalLogStore
 
@@ -26,6 +27,7 @@ C = TypeVar("C", Producer, Consumer)
 def open(  # noqa: A001
     path: str | os.PathLike[str],
     *,
+    read_only: bool = False,
     config: StoreConfig | None = None,
     driver: Literal["thread"] | None = "thread",
     fs: FileSystem | None = None,
@@ -35,9 +37,13 @@ def open(  # noqa: A001
 
     One process writes at a time. Starts one daemon thread, which flushes and keeps time;
     `driver=None` starts none, and the caller drives `store.log_store` (see ServedLogStore).
+    With `read_only` it follows what another process writes, or reads what one has left: topics
+    and records, no groups; the directory must be a store, nothing in it is changed.
 
     Raises StoreLockedError, StoreFormatError, CorruptDataError, OSError.
     """
+    if read_only:
+        return Store(FollowerStore(os.fspath(path), config=config, fs=fs))
     clock = clock or SystemClock()
     local = LocalLogStore.open(os.fspath(path), config=config, fs=fs, clock=clock)
     return Store(local, driver=DriverThread(local, clock) if driver else None)

@@ -1,9 +1,18 @@
 """One partition's log on disk, and what the partitions of a store share. See README.md."""
 
 from logstore.log.flush import Flusher
+from logstore.log.follower import FollowerLog
 from logstore.log.lease import Lease
 from logstore.log.partition_log import PartitionLog
 from logstore.log.segment_cache import SegmentCache
-from logstore.log.state_file import StateFile
+from logstore.log.state_file import StateFile, StateReader
 
-__all__ = ["Flusher", "Lease", "PartitionLog", "SegmentCache", "StateFile"]
+__all__ = [
+    "Flusher",
+    "FollowerLog",
+    "Lease",
+    "PartitionLog",
+    "SegmentCache",
+    "StateFile",
+    "StateReader",
+]

@@ -247,6 +247,10 @@ class Segment:
         self._first_timestamp = first_timestamp
         self._max_timestamp = None
 
+    def set_max_timestamp(self, timestamp: int, offset: int) -> None:
+        """Known from the batches themselves; `offset` is the last of the first that has it."""
+        self._max_timestamp, self.max_timestamp_offset = timestamp, offset
+
     def forget_timestamps(self) -> None:
         """Its batches are about to be counted from the first one on."""
         self._max_timestamp = TIMESTAMP_NONE

@@ -89,9 +89,10 @@ class MemoryFile:
 
     def allocate(self, size: int) -> None:
         with self._machine.lock:
-            self._check(writes=True)
+            self._check()
             if size <= 0:
                 raise os_error(errno.EINVAL, self._path)
+            self._check(writes=True)
             self._machine.check("allocate", self._path)
             self._machine.reserve(self._node, size, self._path)
             self._node.set_size(max(size, self._node.size))

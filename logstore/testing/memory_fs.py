@@ -166,7 +166,7 @@ class MemoryFileSystem:
             replaced = new.entries.get(new_name)
             if replaced is node:
                 return
-            _check_replace(node, new, replaced, target)
+            _check_replace(node, old, new, replaced, target)
             if isinstance(replaced, FileNode):
                 self._machine.unlinked(replaced)
             gone, there = Edit(old, old_name, None), Edit(new, new_name, node)
@@ -282,14 +282,17 @@ def _names(path: str) -> list[str]:
 
 def _check_replace(
     node: FileNode | DirectoryNode,
+    old: DirectoryNode,
     new: DirectoryNode,
     replaced: FileNode | DirectoryNode | None,
     target: str,
 ) -> None:
     """Raises what rename(2) does when `node` cannot take this place."""
+    if isinstance(node, DirectoryNode) and any(each is new for each in node.directories()):
+        raise os_error(errno.EINVAL, target)
+    if isinstance(replaced, DirectoryNode) and any(each is old for each in replaced.directories()):
+        raise os_error(errno.ENOTEMPTY, target)
     if isinstance(node, DirectoryNode):
-        if any(each is new for each in node.directories()):
-            raise os_error(errno.EINVAL, target)
         if isinstance(replaced, FileNode):
             raise os_error(errno.ENOTDIR, target)
         if isinstance(replaced, DirectoryNode) and replaced.entries:

@@ -43,7 +43,7 @@ class RpcConfig:
     stream_batches_in_flight_max: int = 1_024  # unanswered in one ProduceStream
     stream_bytes_in_flight_max: int = 64 * MIB
     stream_positions_max: int = 20_000  # partitions of one ConsumeStream
-    consume_message_bytes: int = MIB  # what a message of a ConsumeStream is filled to
+    consume_message_bytes: int = MIB  # what an answer is filled to if the client does not say
     keepalive_time_ms: int = 60_000
     keepalive_timeout_ms: int = 20_000
     client_ping_interval_ms_min: int = 5_000

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from logstore import api
@@ -46,7 +46,7 @@ class MemoryStore:
         self.endpoint = endpoint
         self.max_message_bytes = max_message_bytes
         self.topics: dict[str, list[Partition]] = {}
-        self.unflushed: list[tuple[Partition, int, Pending, api.Appended]] = []
+        self.unflushed: list[tuple[Partition, int, Pending[api.Appended], api.Appended]] = []
         self.held = False
         self.refuse: Callable[[str, int], LogStoreError | None] = lambda topic, partition: None
         self.committed: dict[str, dict[tuple[str, int], api.CommittedOffset]] = {}
@@ -118,7 +118,7 @@ class MemoryStore:
             log.seen[key] = answer
             log.end = answer.last_offset + 1
             log.batches.append((answer.last_offset, bytes(stored)))
-            pending: Pending = Pending()
+            pending: Pending[api.Appended] = Pending()
             self.unflushed.append((log, log.end, pending, answer))
         self._on_flush()
         return pending if acks is api.Acks.ALL else Pending.completed(answer)
@@ -151,7 +151,9 @@ class MemoryStore:
             try:
                 item = self._read(position, room)
             except LogStoreError as error:
-                item = api.FetchedPartition(*position[:2], NO_DATA, -1, -1, -1, error)
+                item = api.FetchedPartition(
+                    position.topic, position.partition, NO_DATA, -1, -1, -1, error
+                )
             room -= item.data.nbytes
             found.append(item)
         return LeasedFetch(found, ())
@@ -192,9 +194,9 @@ class MemoryStore:
             try:
                 log = self._partition(query.topic, query.partition)
                 offset = 0 if query.timestamp_ms == api.OffsetSpec.EARLIEST else log.high_watermark
-                answers.append(api.OffsetAnswer(*query[:2], offset, -1, 0))
+                answers.append(api.OffsetAnswer(query.topic, query.partition, offset, -1, 0))
             except LogStoreError as error:
-                answers.append(api.OffsetAnswer(*query[:2], -1, -1, -1, error))
+                answers.append(api.OffsetAnswer(query.topic, query.partition, -1, -1, -1, error))
         return answers
 
     def delete_records(self, topic, partition, *, before_offset):
@@ -213,7 +215,9 @@ class MemoryStore:
     def commit_offsets(self, group_id, offsets, *, member_id="", member_epoch=-1):
         group = self.committed.setdefault(group_id, {})
         for item in offsets:
-            group[item[:2]] = api.CommittedOffset(*item, 0)
+            group[item[:2]] = api.CommittedOffset(
+                item.topic, item.partition, item.offset, item.leader_epoch, item.metadata, 0
+            )
         return Pending.completed(None)
 
     def committed_offsets(self, group_id, partitions=None):
@@ -241,7 +245,3 @@ class MemoryStore:
 
     def close(self):
         self.closed = True
-
-
-def positions(*items: Sequence) -> list[api.FetchPosition]:
-    return [api.FetchPosition(*item) for item in items]

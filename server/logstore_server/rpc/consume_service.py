@@ -51,11 +51,13 @@ class ConsumeService:
         return reading.message
 
     async def _read(self, request: pb.FetchRequest, places: Sequence[Place]) -> Reading:
-        bytes_max = self._serving.config.batch_bytes_max
+        config = self._serving.config
         return await read_places(
             self._serving,
             places,
-            bytes_max=min(request.bytes_max or bytes_max, bytes_max),
+            bytes_max=min(
+                request.bytes_max or config.consume_message_bytes, config.batch_bytes_max
+            ),
             read_committed=values.is_read_committed(request.isolation),
             as_records=values.wants_records(request.format),
             tail=lambda _: b"",

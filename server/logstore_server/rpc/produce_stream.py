@@ -18,7 +18,7 @@ from typing import Protocol
 import grpc
 
 from logstore.api import Acks, Appended
-from logstore.errors import LogStoreError, RequestTooLargeError
+from logstore.errors import LogStoreError
 from logstore.pending import Pending
 from logstore.remote.wire import cut_field, iter_messages
 from logstore.v1 import produce_service_pb2 as pb
@@ -104,11 +104,6 @@ class ProduceStream:
         self._batches_in_flight += 1
         self._bytes_in_flight += size
         try:
-            if batch is not None and len(batch) > self._serving.config.batch_bytes_max:
-                raise RequestTooLargeError(
-                    f"the batch has {len(batch)} bytes; no reader could be sent more than "
-                    f"{self._serving.config.batch_bytes_max}"
-                )
             pending = await self._appender.append(
                 item.topic,
                 item.partition,

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from logstore.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from logstore.client import Consumer as Consumer
     from logstore.client import Producer as Producer
     from logstore.client import Store as Store
     from logstore.client import connect as connect
-    from logstore.client import open as open
+    from logstore.client import open as open  # noqa: A004
     from logstore.config import StoreConfig as StoreConfig
     from logstore.errors import LogStoreError as LogStoreError
     from logstore.record import Record as Record
 
-__version__ = "0.1.0"
 __all__ = [
     "Consumer",
     "LogStoreError",

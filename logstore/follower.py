@@ -30,6 +30,7 @@ from logstore.pending import Pending
 from logstore.read_only_fs import ReadOnlyFileSystem
 from logstore.reader import next_offset
 from logstore.store_files import STATE_FILE, partition_directory, read_meta
+from logstore.version import __version__
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -62,8 +63,6 @@ class FollowerStore:
     # --- what there is ----------------------------------------------------------------------
 
     def describe_store(self) -> api.StoreInfo:
-        from logstore import __version__
-
         return api.StoreInfo(self._meta.cluster_id, self._meta.node_id, ("",), __version__)
 
     def describe_topics(

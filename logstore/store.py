@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from logstore import __version__, api
+from logstore import api
 from logstore.api import (
     Acks,
     Appended,
@@ -39,6 +39,7 @@ from logstore.pending import Pending
 from logstore.reader import LeasedFetch, LocalReader, OneShot
 from logstore.store_files import create_or_read_meta, make_root, take_lock
 from logstore.topic_table import OpenTopic, TopicTable
+from logstore.version import __version__
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -10,6 +10,7 @@ import base64
 import binascii
 import uuid
 from bisect import bisect_right
+from itertools import pairwise
 
 from logstore.errors import CorruptDataError
 from logstore.fs import FileSystem, replace_file
@@ -158,7 +159,7 @@ class LeaderEpochs:
             entries = tuple((int(epoch), int(start)) for epoch, start in pairs)
         except ValueError:
             return None
-        ascending = all(a[0] < b[0] and a[1] <= b[1] for a, b in zip(entries, entries[1:]))
+        ascending = all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(entries))
         if version != "0" or count != str(len(entries)) or not entries or not ascending:
             return None
         return cls(entries)

@@ -44,7 +44,7 @@ class Window:
         self._checked_from = self._checked_to = 0
 
     def need(self, start: int, stop: int) -> None:
-        """Make sure that [start, stop) can be touched. Raises ColdBytesError, StorageFailedError."""
+        """See that [start, stop) can be touched. Raises ColdBytesError, StorageFailedError."""
         if start >= self._checked_from and stop <= self._checked_to:
             return
         stop = min(self.end, max(stop, start + WINDOW_BYTES))

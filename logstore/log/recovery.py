@@ -22,6 +22,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from logstore.config import TopicConfig
@@ -141,7 +142,7 @@ class _Recovery:
             elif (base := parse_offset_name(name, LOG_SUFFIX)) is not None:
                 bases.append(base)
         segments = [self._found(base) for base in sorted(bases)]
-        for segment, following in zip(segments, segments[1:], strict=False):
+        for segment, following in pairwise(segments):
             segment.next_offset = following.base_offset
         return segments
 

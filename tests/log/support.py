@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from typing import Any
 
 from logstore.config import StoreConfig, TopicConfig
 from logstore.fs import FileSystem
@@ -40,7 +40,7 @@ class Partition:
         self.state = StateFile.open(self.fs, "store/state")
         self.cache = SegmentCache(self.limits.open_segments_max)
         self.flusher = Flusher(self.fs, "store", limits=self.limits, clock=self.clock)
-        arguments = {
+        arguments: dict[str, Any] = {
             "topic": "t",
             "topic_id": TOPIC_ID,
             "partition": 0,
@@ -116,8 +116,3 @@ class Partition:
 
     def damage(self, name: str, position: int, data: bytes) -> None:
         self.memory.open(f"{DIRECTORY}/{name}").write([data], position)
-
-
-def flags(records: Sequence[tuple[int, bytes | None]]) -> list[int]:
-    """The offsets."""
-    return [offset for offset, _ in records]

@@ -44,10 +44,10 @@ def test_many_dirty_partitions_are_synced_by_one_call() -> None:
     store.create_topic(TopicSpec("t", 100))
     for _ in range(2):  # the first syncfs of a store proves nothing: see flush.py
         pending = [store.append("t", number, batch()) for number in range(100)]
-        recording.calls.clear()
+        recording.clear()
         store.run_flush()
         assert all(item.done for item in pending)
-    syncs = [call.operation for call in recording.calls if call.operation.startswith("sync")]
+    syncs = [call.name for call in recording.calls if call.name.startswith("sync")]
     assert syncs == ["sync_file_system"]
     store.close()
 
@@ -78,10 +78,10 @@ def test_a_failed_syncfs_fails_only_the_files_that_failed() -> None:
 
 def test_waiting_threads_share_syncs(tmp_path: Path) -> None:
     """64 threads, a sync of 5 ms: far fewer syncs than appends, no thread left waiting."""
-    slow = RecordingFileSystem(RealFileSystem(), sync_delay=0.005)
+    slow = RecordingFileSystem(RealFileSystem(), sync_delay_s=0.005)
     store = LocalLogStore.open(str(tmp_path / "s"), fs=slow, clock=SystemClock())
     store.create_topic(TopicSpec("t"))
-    slow.calls.clear()
+    slow.clear()
     rounds = 5
 
     def work() -> None:
@@ -96,7 +96,7 @@ def test_waiting_threads_share_syncs(tmp_path: Path) -> None:
         thread.join()
     took = time.monotonic() - start
     appends = 64 * rounds
-    syncs = sum(call.operation == "sync" and call.path.endswith(".log") for call in slow.calls)
+    syncs = sum(call.name == "sync" and call.path.endswith(".log") for call in slow.calls)
     assert syncs <= appends / 8
     assert took < appends * 0.005 / 4  # one after the other would take four times as long
     store.close()

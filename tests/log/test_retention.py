@@ -11,7 +11,7 @@ SEGMENT = str(16 << 10)
 
 def filled(count: int = 20, **configs: str) -> Partition:
     """Five records of 3000 bytes a segment, a second apart."""
-    partition = Partition(segment_bytes=SEGMENT, **configs)
+    partition = Partition(None, fs=None, limits=None, segment_bytes=SEGMENT, **configs)
     now = partition.clock.now_ms()
     for index in range(count):
         partition.put(bytes([index]) * 3000, timestamp=now + index * 1000)

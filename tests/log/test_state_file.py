@@ -11,8 +11,7 @@ VALUES = SlotValues(10, 9, 8, 1, 2)
 
 
 def opened(fs: MemoryFileSystem) -> StateFile:
-    state = StateFile.open(fs, "state")
-    return state
+    return StateFile.open(fs, "state")
 
 
 def test_a_slot_is_exact_after_a_kill() -> None:

@@ -10,9 +10,10 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import logstore
+from logstore.api import TopicPartition
 
 
 def say(event: str, **facts: object) -> None:
@@ -24,8 +25,8 @@ def main(address: str, topic: str, group: str, session_timeout: float) -> None:
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: stopping.append(number))
 
-    def changed(event: str) -> object:
-        def tell(partitions: Iterable[tuple[str, int]]) -> None:
+    def changed(event: str) -> Callable[[list[TopicPartition]], None]:
+        def tell(partitions: list[TopicPartition]) -> None:
             say(event, partitions=[partition for _, partition in partitions])
 
         return tell

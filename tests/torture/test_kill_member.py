@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def check_processing(members: list[Member]) -> None:
 def check_ownership(members: list[Member]) -> None:
     for partition, intervals in ownership(members).items():
         intervals.sort()
-        for (_, end, first), (start, _, second) in zip(intervals, intervals[1:], strict=False):
+        for (_, end, first), (start, _, second) in pairwise(intervals):
             assert end <= start, (
                 f"partition {partition} was owned by members {first} and {second} at once"
             )

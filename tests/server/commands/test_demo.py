@@ -89,10 +89,10 @@ def test_a_member_that_fails_ends_the_others(store: Store, monkeypatch: pytest.M
 
 
 def test_rows_of_the_report() -> None:
-    right = Stage("s", 1000, 1000, 0.5)
-    assert stage_row(right) == ("s", 1000, 1000, "0.50", 2000, "ok")
-    wrong = Stage("s", 1000, 998, 0.0, ("2 are older",))
-    assert stage_row(wrong) == ("s", 998, 1000, "0.00", 0, "-2; 2 are older")
+    right = Stage("s", "send", 1000, 1000, 0.5)
+    assert stage_row(right) == ("s", "send", 1000, 1000, "0.50", 2000, "ok")
+    wrong = Stage("s", "send", 1000, 998, 0.0, ("2 are older",))
+    assert stage_row(wrong) == ("s", "send", 998, 1000, "0.00", 0, "-2; 2 are older")
 
 
 def test_a_server_that_cannot_start(tmp_path: Path) -> None:

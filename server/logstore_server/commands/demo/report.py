@@ -15,7 +15,7 @@ def print_report(report: Report) -> None:
         f"time = hour of departure; {format_bytes(report.size_bytes)} on disk\n"
     )
     print_table(
-        ("step", "records", "expected", "seconds", "records/s", "check"),
+        ("step", "with", "records", "expected", "seconds", "records/s", "check"),
         [stage_row(stage) for stage in report.stages],
     )
     click.echo()
@@ -42,6 +42,7 @@ def stage_row(stage: Stage) -> tuple[object, ...]:
     rate = round(stage.counted / stage.seconds) if stage.seconds else 0
     return (
         stage.name,
+        stage.call,
         stage.counted,
         stage.expected,
         f"{stage.seconds:.2f}",

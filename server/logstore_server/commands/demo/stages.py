@@ -23,10 +23,11 @@ STALL_TIMEOUT_S = 30.0
 class Stage:
     """One step: what it was, what it should have counted and did, and the time it took.
 
-    `complaints`: what is wrong beyond the count.
+    `call`: the method that moved the records. `complaints`: what is wrong beyond the count.
     """
 
     name: str
+    call: str
     expected: int
     counted: int
     seconds: float
@@ -76,7 +77,7 @@ def produce(store: Store, flights: Sequence[Flight]) -> Stage:
     seconds = time.monotonic() - began
     topic = store.describe_topic(TOPIC)
     stored = sum(partition.high_watermark for partition in topic.partitions)
-    return Stage(f"produced into {PARTITIONS} partitions", len(flights), stored, seconds)
+    return Stage(f"produced into {PARTITIONS} partitions", "send", len(flights), stored, seconds)
 
 
 def share(store: Store, expected: int) -> tuple[list[Member], Stage]:
@@ -88,7 +89,9 @@ def share(store: Store, expected: int) -> tuple[list[Member], Stage]:
     counted = sum(len(member.seen) for member in members)
     distinct = len(set().union(*(member.seen for member in members)))
     complaints = () if distinct == counted else (f"{counted - distinct:,} came to more than one",)
-    return members, Stage(f"shared by a group of {MEMBERS}", expected, counted, seconds, complaints)
+    return members, Stage(
+        f"shared by a group of {MEMBERS}", "poll", expected, counted, seconds, complaints
+    )
 
 
 def read_all(store: Store, flights: Sequence[Flight]) -> Stage:
@@ -105,7 +108,9 @@ def read_all(store: Store, flights: Sequence[Flight]) -> Stage:
     sent = sorted(flight.row for flight in flights)
     values = sorted(value for part in parts for value in part.values() if value is not None)
     complaints = () if values == sent else ("the rows are not those that were sent",)
-    return Stage("read by a second group", len(flights), counted, last - began, complaints)
+    return Stage(
+        "read by a second group", "poll_columns", len(flights), counted, last - began, complaints
+    )
 
 
 def replay(store: Store, flights: Sequence[Flight]) -> Stage:
@@ -123,4 +128,6 @@ def replay(store: Store, flights: Sequence[Flight]) -> Stage:
                 last = time.monotonic()
         counted += len(consumer.poll(0.1))  # nothing
     complaints = (f"{early:,} are older",) if early else ()
-    return Stage(f"replayed from {REPLAY_FROM}", expected, counted, last - began, complaints)
+    return Stage(
+        f"replayed from {REPLAY_FROM}", "poll_columns", expected, counted, last - began, complaints
+    )

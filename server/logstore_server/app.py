@@ -40,7 +40,7 @@ async def serve(
     """
     bridge = StoreBridge(store, worker_threads=config.worker_threads)
     bridge.start()
-    listeners: list[Listener] = [RpcListener(bridge, config.rpc, host=config.host)]
+    listeners = make_listeners(bridge, config)
     started: list[Listener] = []
     try:
         addresses = {}
@@ -52,6 +52,10 @@ async def serve(
     finally:
         await _stop(started, config.shutdown_grace_ms / 1000)
         await bridge.close()
+
+
+def make_listeners(bridge: StoreBridge, config: ServerConfig) -> list[Listener]:
+    return [RpcListener(bridge, config.rpc, host=config.host)]
 
 
 async def _stop(listeners: Sequence[Listener], grace_s: float) -> None:

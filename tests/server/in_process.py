@@ -15,12 +15,14 @@ from logstore_server.config import RpcConfig, ServerConfig
 class InProcessServer:
     """Serves `store` from construction to `close`; `address` is "host:port"."""
 
-    def __init__(self, store, *, rpc: RpcConfig | None = None, grace_ms: int = 5_000) -> None:
+    def __init__(
+        self, store, *, rpc: RpcConfig | None = None, grace_ms: int = 5_000, port: int = 0
+    ) -> None:
         self.store = store
         self._config = ServerConfig(
             data_dir="unused",
             shutdown_grace_ms=grace_ms,
-            rpc=replace(rpc or RpcConfig(), port=0),
+            rpc=replace(rpc or RpcConfig(), port=port),
         )
         self.address = ""
         self._ready = threading.Event()

@@ -217,7 +217,7 @@ class StoreConfig:
     retention_check_interval_ms: int = 30_000
     offsets_topic_partitions: int = 1
     flush_threads: int = 8  # files synced side by side in one flush round
-    syncfs_threshold: int = 16  # from this many dirty files on, one syncfs replaces them
+    syncfs_threshold: int = 4  # from this many dirty files on, one syncfs replaces them
     group: GroupConfig = GroupConfig()
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from logstore.errors import DiskFullError, StorageFailedError, StoreError
+from logstore.errors import DiskFullError, LogStoreError, StorageFailedError, StoreError
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -28,3 +28,10 @@ def storage_error(error: OSError, what: str, path: str) -> StoreError:
         path=path,
         errno=error.errno,
     )
+
+
+def fresh(error: LogStoreError) -> LogStoreError:
+    """A copy to raise: one object raised again and again would collect every traceback."""
+    copy = type(error)(error.message)
+    copy.details = dict(error.details)
+    return copy

@@ -1,7 +1,7 @@
 """Which segments retention takes, and how one is removed.
 
-Only whole segments go, oldest first, never the active one and nothing at or above the high
-watermark. A removed file is renamed first, so that a half-done removal is seen for what it is.
+Only whole segments go, oldest first, and only sealed ones: never the active one, nothing that is
+not on disk. A removed file is renamed first, so that a half-done removal is seen for what it is.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from logstore.log.segment import Segment
 
 
 def expired_segments(
-    segments: Sequence[Segment],
+    sealed: Sequence[Segment],
     *,
+    size_bytes: int,
+    log_start_offset: int,
     config: TopicConfig,
     now_ms: int,
-    high_watermark: int,
     max_timestamp: Callable[[Segment], int],
 ) -> list[Segment]:
-    """The oldest segments that retention_ms or retention_bytes no longer keeps."""
+    """Of the sealed segments the oldest that retention_ms or retention_bytes no longer keeps, and
+    those that lie below the log start. `size_bytes`: of the whole partition."""
     expired: list[Segment] = []
-    excess = sum(segment.size for segment in segments) - config.retention_bytes
-    for segment in segments[:-1]:
-        if segment.next_offset > high_watermark:
-            break
+    excess = size_bytes - config.retention_bytes
+    for segment in sealed:
         latest = max_timestamp(segment) if config.retention_ms >= 0 else -1
         is_old = config.retention_ms >= 0 and 0 <= latest < now_ms - config.retention_ms
         is_surplus = config.retention_bytes >= 0 and excess - segment.size >= 0
-        if not (is_old or is_surplus):
+        if not (is_old or is_surplus or segment.next_offset <= log_start_offset):
             break
         expired.append(segment)
         excess -= segment.size

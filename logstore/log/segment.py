@@ -40,9 +40,10 @@ from logstore.log.format import (
 )
 from logstore.log.index_file import IndexFile
 
+from logstore.record import BatchHeader, parse_header
+
 if TYPE_CHECKING:
     from logstore.config import TopicConfig
-    from logstore.record import BatchHeader
 
 HINTS_MAX = 64  # offsets whose position is remembered, enough for that many readers in order
 
@@ -211,9 +212,15 @@ class Segment:
     def trim(self, files: SegmentFiles) -> None:
         """No more appends come: cut what was allocated ahead, complete the time index.
 
-        Raises OSError. Bytes that anyone may read are not touched.
+        Raises OSError. Bytes that anyone may read are not touched. May be repeated.
         """
-        self.add_time_entry(files)
+        try:
+            self.add_time_entry(files)
+        except OSError as error:
+            if not is_no_space(error):
+                raise
+            # Without its last entry the index would lie; none at all means: look at the batches.
+            self.time_entries, self.time_indexed = 0, TIMESTAMP_NONE
         if self.allocated != self.size:
             files.log.truncate(self.size)
             self.allocated = self.size
@@ -238,7 +245,17 @@ class Segment:
             self.time_indexed = latest
             self._max_timestamp = latest
         else:
-            self._max_timestamp = TIMESTAMP_NONE
+            self._walk_timestamps(files)
+
+    def _walk_timestamps(self, files: SegmentFiles) -> None:
+        """No time index: no batch has a timestamp, or it is lost."""
+        position, latest, view = 0, TIMESTAMP_NONE, files.view(self.size)
+        while position < self.size:
+            header = parse_header(view, position)
+            if header.max_timestamp > latest:
+                latest, self.max_timestamp_offset = header.max_timestamp, header.last_offset
+            position += header.size_bytes
+        self._max_timestamp = latest
 
     def restore(self, *, size: int, next_offset: int, first_timestamp: int | None) -> None:
         """Numbers of a segment found on disk; the maximum timestamp is read when it is needed."""

@@ -17,6 +17,46 @@ from logstore.log.format import (
 from logstore.log.producer_state import ProducerState
 
 SNAPSHOTS_KEPT = 2  # the newest, and one should it be damaged
+SNAPSHOT_BYTES = 64 << 20  # of log at most between two: what reopening has to read
+
+
+class SnapshotSchedule:
+    """When a partition takes snapshots: at each new segment, each SNAPSHOT_BYTES, at the end.
+
+    Taken (`take`) under the partition's lock, written when the log is on disk up to there.
+    """
+
+    def __init__(self, fs: FileSystem, directory: str, last_offset: int) -> None:
+        self._fs = fs
+        self._directory = directory
+        self._taken: list[tuple[int, bytes]] = []
+        self._last_offset = last_offset
+        self._bytes = 0
+
+    def count(self, size: int) -> None:
+        self._bytes += size
+
+    @property
+    def is_due(self) -> bool:
+        return self._bytes > SNAPSHOT_BYTES
+
+    def take(self, offset: int, producers: ProducerState) -> None:
+        self._bytes = 0
+        if offset != self._last_offset:
+            self._taken.append((offset, producers.encode()))
+            self._last_offset = offset
+
+    def drain(self) -> list[tuple[int, bytes]]:
+        taken, self._taken = self._taken, []
+        return taken
+
+    def write(self, snapshots: list[tuple[int, bytes]]) -> None:
+        """The newest will do. If it fails, reopening reads the log from an older one."""
+        if snapshots:
+            try:
+                write_snapshot(self._fs, self._directory, *snapshots[-1])
+            except OSError:
+                return
 
 
 def write_snapshot(fs: FileSystem, directory: str, offset: int, content: bytes) -> None:

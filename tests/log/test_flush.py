@@ -55,7 +55,8 @@ def test_many_dirty_partitions_are_synced_by_one_call() -> None:
 def test_an_error_of_one_file_is_not_the_others(tmp_path: Path) -> None:
     memory = MemoryFileSystem()
     with ThreadPoolExecutor(4) as executor:
-        store = LocalLogStore.open("store", fs=memory, executor=executor)
+        config = StoreConfig(syncfs_threshold=16)
+        store = LocalLogStore.open("store", fs=memory, executor=executor, config=config)
         store.create_topic(TopicSpec("t", 3))
         memory.inject("sync", path_contains="t-1/")
         pending = [store.append("t", number, batch()) for number in range(3)]

@@ -1,0 +1,103 @@
+"""The engine's append path beside a bare pwrite of the same bytes, in turn, in one run.
+
+Prints medians of the ratios: 1.0 is the speed of pwrite itself. The target for 1 MiB batches of
+100-byte records with durability=page_cache is 0.6.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from logstore.api import TopicSpec
+from logstore.config import StoreConfig
+from logstore.record import encode_batch
+from logstore.store import LocalLogStore
+
+BATCH_BYTES = 1 << 20
+BATCHES = 128  # in one go: 128 MiB, within a segment
+TURNS = 7
+
+
+def batch_of(value_bytes: int) -> bytes:
+    count = BATCH_BYTES // (value_bytes + 10)
+    return bytes(encode_batch([b"v" * value_bytes] * count, timestamps=1))
+
+
+def timed(work: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def pwrite_all(path: Path, batch: bytes) -> float:
+    """Into preallocated space, as the engine does; the time of the writes alone."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.posix_fallocate(fd, 0, len(batch) * BATCHES)
+    view = memoryview(batch)
+
+    def work() -> None:
+        position = 0
+        for _ in range(BATCHES):
+            position += os.pwritev(fd, [view[:16], view[16:]], position)
+
+    took = timed(work)
+    os.close(fd)
+    path.unlink()
+    return took
+
+
+@pytest.mark.parametrize("value_bytes", [100, 1000])
+def test_append_beside_a_bare_pwrite(tmp_path: Path, value_bytes: int) -> None:
+    batch = batch_of(value_bytes)
+    store = LocalLogStore.open(str(tmp_path / "store"))
+    ratios, bare, engine, unchecked = [], [], [], []
+    for turn in range(TURNS):
+        name = f"t{turn}"
+        store.create_topic(TopicSpec(name, 1, {"durability": "page_cache"}))
+        bare.append(pwrite_all(tmp_path / "bare", batch))
+        engine.append(timed(lambda: [store.append(name, 0, batch) for _ in range(BATCHES)]))  # type: ignore[func-returns-value] # noqa: B023
+        store.delete_topic(name)
+        store.create_topic(TopicSpec(name, 1, {"durability": "page_cache"}))
+        log = store._table.log(name, 0)
+        unchecked.append(timed(lambda: [log.append(batch, validated=True) for _ in range(BATCHES)]))  # type: ignore[func-returns-value] # noqa: B023
+        store.delete_topic(name)
+        ratios.append(bare[-1] / engine[-1])
+    store.close()
+    size = len(batch) * BATCHES / 1e9
+    ratio = statistics.median(ratios)
+    print(
+        f"\nappend of 1 MiB batches, {value_bytes}-byte values, page_cache, GB/s: "
+        f"pwrite {size / statistics.median(bare):.2f}, "
+        f"engine {size / statistics.median(engine):.2f}, "
+        f"engine without checking {size / statistics.median(unchecked):.2f}; "
+        f"engine / pwrite, median of {TURNS}: {ratio:.2f}"
+    )
+    assert ratio >= 0.6
+
+
+def test_latency_by_dirty_partitions(tmp_path: Path) -> None:
+    """An acknowledged append while 1 to 1,000 partitions have something to sync."""
+    batch = bytes(encode_batch([b"v" * 100], timestamps=1))
+    config = StoreConfig(open_segments_max=2000)
+    store = LocalLogStore.open(str(tmp_path / "store"), config=config)
+    store.create_topic(TopicSpec("t", 1000))
+    medians = {}
+    for dirty in (1, 10, 100, 1000):
+        times = []
+        for _ in range(9):
+            pending = [store.append("t", number, batch) for number in range(dirty)]
+            times.append(timed(lambda: pending[-1].result(30)))  # type: ignore[arg-type,return-value] # noqa: B023
+            assert all(item.done for item in pending)
+        medians[dirty] = statistics.median(times) * 1000
+    store.close()
+    print(
+        "\nacknowledged append, ms, by dirty partitions: "
+        + ", ".join(f"{dirty}: {took:.2f}" for dirty, took in medians.items())
+    )
+    assert medians[1000] < 100 * medians[1]

@@ -1,0 +1,386 @@
+"""The single writer of a partition: appends, rolls, and what a flush round does to it.
+
+Invariants
+- log start <= high watermark <= log end, and flushed <= log end. With durability=fsync the high
+  watermark is the flushed offset, with page_cache it is the log end. None of them falls while the
+  log is open (but a failed partition's log end becomes its high watermark).
+- What is flushed was covered by a sync that succeeded: batches, directory entries, and the indexes
+  of the segments that are sealed. A segment is sealed (trimmed, synced) before the flushed offset
+  passes its end.
+- Producer state and log end move together, under the lock, after the bytes were written. A failed
+  append leaves no trace; its bytes are overwritten by the next.
+- After a failed sync, or a write that failed for another reason than a full disk, nothing is
+  written again until the log is reopened (`_fail`).
+
+Locks: `_lock` orders appends and all changes of fields. It is held over an append's pwrite (into
+the page cache), never over a sync or a callback. Readers take none (see LogView).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from logstore.clock import Clock
+from logstore.config import TopicConfig
+from logstore.errors import LogStoreError, StorageFailedError
+from logstore.fs import FileSystem
+from logstore.log.faults import fresh, is_no_space, storage_error
+from logstore.log.flush import Flusher, FlushPlan
+from logstore.log.log_view import LogView, Published
+from logstore.log.recovery import Recovered
+from logstore.log.segment import Segment, create_segment_file
+from logstore.log.segment_cache import SegmentCache
+from logstore.log.snapshots import SnapshotSchedule
+from logstore.log.state_file import SlotValues, StateSlot
+from logstore.log.waiters import Waiters, run_callbacks
+from logstore.record import BatchHeader, header_prefix, parse_header, with_log_append_time
+
+if TYPE_CHECKING:
+    from logstore.log.producer_state import ProducerState
+
+PREFIX_BYTES = 16  # of a batch: base offset, length, leader epoch; written by the log
+
+
+class Appended(NamedTuple):
+    base_offset: int
+    last_offset: int
+    log_append_time_ms: int  # -1 unless the topic's timestamps are LogAppendTime
+    duplicate: bool
+
+
+class LogWriter:
+    """Owned by a PartitionLog; what the Flusher flushes. Thread-safe."""
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        directory: str,
+        *,
+        name: str,
+        config: TopicConfig,
+        clock: Clock,
+        slot: StateSlot,
+        cache: SegmentCache,
+        flusher: Flusher,
+        found: Recovered,
+        view: LogView,
+        generation: int,
+    ) -> None:
+        self.config = config
+        self.end = self.flushed = found.end_offset
+        self.leader_epoch = found.epochs.current
+        self.error: LogStoreError | None = None  # why it takes no writes any more
+        self.is_touched = False  # since it was opened: close has something to do
+        self.waiters = Waiters(lambda: view.published.offset)
+        self._name = name
+        self._fs = fs
+        self._directory = directory
+        self._clock = clock
+        self._slot = slot
+        self._cache = cache
+        self._flusher = flusher
+        self._view = view
+        self._generation = generation
+        self._producers: ProducerState = found.producers
+        self._snapshots = SnapshotSchedule(fs, directory, found.end_offset)
+        self._lock = threading.Lock()
+        self._active = found.segments[-1]
+        self._unsealed: list[Segment] = []
+        self._is_directory_dirty = False
+        self._closing: LogStoreError | None = None
+
+    # --- append -----------------------------------------------------------------------------
+
+    def append(self, view: memoryview, header: BatchHeader, *, acks_all: bool) -> Appended:
+        """See PartitionLog.append; the batch is known to be valid."""
+        if self._cache.is_crowded:
+            self._flusher.run_round()
+        is_page_cache = self.config.durability == "page_cache"
+        try:
+            with self._lock:
+                appended = self._append_locked(view, header)
+                if appended.duplicate:
+                    return appended
+                if is_page_cache:
+                    self._view.published = Published(self.end, self._active, self._active.size)
+                    self._write_slot()
+        except StorageFailedError as failure:
+            if failure is self.error:  # it was this write that failed
+                self._tell_end(failure)
+            raise
+        self._flusher.mark_dirty(
+            self,
+            urgent=acks_all and not is_page_cache,
+            within_ms=self.config.flush_interval_ms,
+        )
+        if is_page_cache:
+            run_callbacks(self.waiters.take(), None)
+        return appended
+
+    def _append_locked(self, view: memoryview, header: BatchHeader) -> Appended:
+        self._check_writable()
+        repeated = self._producers.check(header)
+        is_log_time = self.config.message_timestamp_type == "LogAppendTime"
+        if repeated is not None:
+            append_time = repeated.timestamp_ms if is_log_time else -1
+            return Appended(repeated.base_offset, repeated.last_offset, append_time, True)
+        now_ms = self._clock.now_ms()
+        if is_log_time:
+            view = memoryview(with_log_append_time(view, now_ms))
+            header = parse_header(view)
+        base_offset = self.end
+        last_offset = base_offset + header.last_offset_delta
+        if self._active.must_roll(header, view.nbytes, last_offset, now_ms, self.config):
+            self._roll(now_ms)
+        self._write(view, header, base_offset)
+        self._producers.update(header, base_offset=base_offset, timestamp_ms=header.max_timestamp)
+        self.end = last_offset + 1
+        self._snapshots.count(view.nbytes)
+        return Appended(base_offset, last_offset, now_ms if is_log_time else -1, False)
+
+    def _write(self, view: memoryview, header: BatchHeader, base_offset: int) -> None:
+        """Put the batch at the end of the active segment; all or nothing."""
+        segment = self._active
+        prefix = header_prefix(header, base_offset=base_offset, leader_epoch=self.leader_epoch)
+        try:
+            files = self._cache.pin(segment)
+            try:
+                segment.reserve(files, segment.size + view.nbytes, self.config.segment_bytes)
+                files.log.write([prefix, view[PREFIX_BYTES:]], segment.size)
+                self._cache.mark_dirty(segment)
+                segment.note_append(files, header, base_offset=base_offset, config=self.config)
+            finally:
+                self._cache.unpin(segment)
+        except OSError as error:
+            raise self._write_failed(error, segment.log_path) from error
+        self.is_touched = True
+
+    def _roll(self, now_ms: int) -> None:
+        """Begin a new segment at the log's end; the old one is sealed by the next flush.
+
+        It is trimmed here already: followers may be told of the new segment before that flush,
+        and take a segment that is not the last for one whose files do not change.
+        """
+        old = self._active
+        try:
+            create_segment_file(self._fs, self._directory, self.end)
+            files = self._cache.pin(old)
+            try:
+                old.trim(files)
+                self._cache.mark_dirty(old)
+            finally:
+                self._cache.unpin(old)
+        except OSError as error:
+            raise self._write_failed(error, self._directory) from error
+        self._active = Segment(self._fs, self._directory, self.end, created_ms=now_ms)
+        self._view.segments = (*self._view.segments, self._active)
+        self._unsealed.append(old)
+        self._is_directory_dirty = True
+        self.is_touched = True
+        self._generation += 1
+        self._snapshots.take(self.end, self._producers)
+
+    def _check_writable(self) -> None:
+        error = self.error or self._closing
+        if error is not None:
+            raise fresh(error)
+
+    def _write_failed(self, error: OSError, path: str) -> LogStoreError:
+        """A full disk passes; anything else is the end of writing."""
+        failure = storage_error(error, "write", path)
+        if not is_no_space(error):
+            self._fail(failure)
+        return failure
+
+    # --- the end of writing -----------------------------------------------------------------
+
+    def _fail(self, error: LogStoreError) -> None:
+        """Take no more writes, under the lock. What was published stays readable.
+
+        Nothing above the flushed offset is trusted any more: Linux marks pages clean whose write
+        failed, so neither a later sync nor the page cache proves anything. Reopening checks each
+        batch and writes it again (see recovery.py).
+        """
+        if self.error is None:
+            self.error = error
+        self.end = self._view.published.offset
+        for segment in (*self._unsealed, self._active):
+            self._cache.mark_clean(segment)
+
+    def _tell_end(self, error: LogStoreError) -> None:
+        """Outside the lock: those who wait, and those who help a flush along, look again."""
+        run_callbacks(self.waiters.end(error), error)
+        self._flusher.poke()
+
+    def begin_close(self, error: LogStoreError) -> None:
+        """No appends from here on (they get `error`), but what is there is still flushed."""
+        with self._lock:
+            self._closing = error
+
+    def stop(self, error: LogStoreError) -> None:
+        """No appends, no flushes; waiters get `error`. The files are closed."""
+        with self._lock:
+            if self.error is None:
+                self.error = error
+            segments = self._view.segments
+        self._tell_end(error)
+        for segment in segments:
+            self._cache.mark_clean(segment)
+            self._cache.forget(segment)
+
+    def finish(self) -> bool:
+        """After begin_close: flush, trim, snapshot. Whether all of it went well."""
+        if self.error is None and self.is_touched:
+            self.flush_now()
+        if self.error is not None or self.flushed != self.end or self._unsealed:
+            return False
+        if not self.is_touched:
+            return True
+        try:
+            files = self._cache.pin(self._active)
+            try:
+                self._active.trim(files)
+            finally:
+                self._cache.unpin(self._active)
+        except OSError:
+            return False
+        self._snapshots.take(self.end, self._producers)
+        self._snapshots.write(self._snapshots.drain())
+        with self._lock:
+            return self._write_slot()
+
+    # --- flush ------------------------------------------------------------------------------
+
+    def flush_now(self) -> None:
+        """Wait until what was appended so far is on disk, or the partition has failed."""
+        self._flusher.mark_dirty(self, urgent=True)
+        self._flusher.run_round()
+
+    def begin_flush(self) -> FlushPlan | None:
+        """For the Flusher: what is to be synced."""
+        with self._lock:
+            has_news = self.flushed != self.end or self._unsealed or self._is_directory_dirty
+            if self.error is not None or not has_news:
+                return None
+            if self._snapshots.is_due:
+                self._snapshots.take(self.end, self._producers)
+            active = self._active
+            segments = [*self._unsealed, active]
+            plan = FlushPlan(self, self.end, active, active.size, segments, syncs=[])
+            plan.snapshots = self._snapshots.drain()
+            if self._is_directory_dirty:
+                plan.syncs.append(self._sync_directory)
+            self._is_directory_dirty = False
+        try:
+            for segment in segments:
+                self._plan_segment(plan, segment)
+        except OSError as error:
+            plan.error = error
+        return plan
+
+    def _sync_directory(self) -> None:
+        self._fs.sync_directory(self._directory)
+
+    def _plan_segment(self, plan: FlushPlan, segment: Segment) -> None:
+        files = self._cache.pin(segment)
+        plan.pinned.append(segment)
+        if segment is not plan.active:
+            segment.trim(files)  # again: the disk may have been full when it was rolled
+            for index in (files.offsets.file, files.times.file):
+                if index is not None:
+                    plan.syncs.append(index.sync)
+        if segment.is_dirty:
+            plan.syncs.append(files.log.sync)
+
+    def finish_flush(self, plan: FlushPlan) -> None:
+        """For the Flusher: the plan was synced, or failed with plan.error."""
+        failure: LogStoreError | None = None
+        with self._lock:
+            for segment in plan.pinned:
+                self._cache.unpin(segment)
+            if self.error is not None:
+                return  # failed, closed or deleted meanwhile: the waiters were told
+            if plan.error is not None:
+                failure = self._sync_failed(plan.error)
+                self._fail(failure)
+            else:
+                self._flushed_to(plan)
+        if failure is not None:
+            self._tell_end(failure)
+        else:
+            self._snapshots.write(plan.snapshots)
+            run_callbacks(self.waiters.take(), None)
+
+    def _flushed_to(self, plan: FlushPlan) -> None:
+        sealed = plan.segments[:-1]
+        for segment in sealed:
+            self._cache.mark_clean(segment)
+        self._unsealed = self._unsealed[len(sealed) :]
+        # The plan's active segment may have grown since, or been rolled: the next flush takes it.
+        if plan.active is self._active and plan.active.size == plan.active_size:
+            self._cache.mark_clean(plan.active)
+        self.flushed = plan.end_offset
+        if plan.end_offset > self._view.published.offset:
+            self._view.published = Published(plan.end_offset, plan.active, plan.active_size)
+        self._write_slot()
+
+    def _sync_failed(self, error: OSError) -> StorageFailedError:
+        return StorageFailedError(
+            f"{self._name}: a sync failed ({error}); what was not yet acknowledged may be lost. "
+            "The partition takes no writes until the store is reopened",
+            partition=self._name,
+            errno=error.errno,
+        )
+
+    def _write_slot(self) -> bool:
+        """Tell recovery and followers, under the lock. If that fails, what the slot says is a lower
+        bound still, and recovery reads more."""
+        published = self._view.published.offset
+        values = SlotValues(
+            published, self.flushed, published, self._view.log_start_offset, self._generation
+        )
+        try:
+            self._slot.write(values)
+        except OSError:
+            return False
+        return True
+
+    # --- forget -----------------------------------------------------------------------------
+
+    def roll_if_expired(self, now_ms: int) -> bool:
+        """Roll a segment whose newest record is too old, so that retention can take it too."""
+        keep_ms = self.config.retention_ms
+        with self._lock:
+            active = self._active
+            if self.error or self._closing or keep_ms < 0 or not active.size:
+                return False
+            if self.flushed != self.end:
+                return False
+            if not 0 <= self._view.max_timestamp(active) < now_ms - keep_ms:
+                return False
+            self._roll(now_ms)
+        self._flusher.mark_dirty(self, urgent=False, within_ms=self.config.flush_interval_ms)
+        return True
+
+    def sealed_segments(self) -> list[Segment]:
+        """All but the active one and those that the next flush seals, oldest first."""
+        with self._lock:
+            return list(self._view.segments[: -1 - len(self._unsealed)])
+
+    def drop(self, doomed: Sequence[Segment], log_start_offset: int) -> None:
+        """Raise the log start and leave out segments below it; their files are the caller's."""
+        with self._lock:
+            self._view.log_start_offset = max(self._view.log_start_offset, log_start_offset)
+            kept = tuple(part for part in self._view.segments if part not in doomed)
+            self._view.segments = kept
+            self._generation += len(doomed)
+            self.is_touched = True
+            self._write_slot()
+
+    def announce(self) -> None:
+        """Write the slot of a log that was just recovered."""
+        with self._lock:
+            self.is_touched = True
+            self._write_slot()

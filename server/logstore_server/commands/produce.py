@@ -166,7 +166,7 @@ def _send(
                         if common.partition is None
                         else common.partition,
                     )
-                    progress.add(len(record.value or b""))
+                    progress.add()
                     if failures:
                         break
             except (InputError, LogStoreError) as error:
@@ -196,7 +196,11 @@ def _progress(inputs: tuple[BinaryIO, ...], quiet: bool) -> Progress:
     watched = not quiet and sys.stderr.isatty() and not sys.stdin.isatty()
     sizes = [_size_bytes(stream) for stream in inputs]
     total = 0 if None in sizes else sum(size for size in sizes if size is not None)
-    return Progress(enabled=watched, total_bytes=total)
+    return Progress(
+        enabled=watched,
+        total_bytes=total,
+        done_bytes=lambda: sum(stream.tell() for stream in inputs),
+    )
 
 
 def _size_bytes(stream: BinaryIO) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 SHOWN_AFTER_S, INTERVAL_S = 1.0, 0.2
@@ -12,21 +13,26 @@ SHOWN_AFTER_S, INTERVAL_S = 1.0, 0.2
 class Progress:
     """Counts records; writes only if stderr is a terminal and the work takes over a second.
 
-    Used by one thread. `done_bytes` of `total_bytes` gives a percentage, where it is known.
+    Used by one thread. `done_bytes()` of `total_bytes` gives a percentage, where it is known.
     """
 
-    def __init__(self, *, enabled: bool | None = None, total_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        enabled: bool | None = None,
+        total_bytes: int = 0,
+        done_bytes: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.records = 0
-        self.done_bytes = 0
         self._total_bytes = total_bytes
+        self._done_bytes = done_bytes
         self._enabled = sys.stderr.isatty() if enabled is None else enabled
         self._began = time.monotonic()
         self._next = self._began + SHOWN_AFTER_S
         self._shown = False
 
-    def add(self, size_bytes: int) -> None:
+    def add(self) -> None:
         self.records += 1
-        self.done_bytes += size_bytes
         if self._enabled and self.records % 256 == 0:
             self._show()
 
@@ -37,7 +43,7 @@ class Progress:
         self._next = now + INTERVAL_S
         self._shown = True
         rate = self.records / (now - self._began)
-        share = f", {self.done_bytes / self._total_bytes:.0%}" if self._total_bytes else ""
+        share = f", {self._done_bytes() / self._total_bytes:.0%}" if self._total_bytes else ""
         print(
             f"\r\033[K{self.records:,} records{share}, {rate:,.0f} records/s",
             end="",

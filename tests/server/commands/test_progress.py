@@ -10,9 +10,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_person_sees_records_share_and_rate(capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress(enabled=True, total_bytes=1024) as shown:
+    with Progress(enabled=True, total_bytes=1024, done_bytes=lambda: 512) as shown:
         for _ in range(256):
-            shown.add(2)
+            shown.add()
     written = capsys.readouterr().err
     assert "256 records, 50%, " in written
     assert "records/s" in written
@@ -22,6 +22,6 @@ def test_a_person_sees_records_share_and_rate(capsys: pytest.CaptureFixture[str]
 def test_nobody_sees_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress() as counted:  # stderr is no terminal here
         for _ in range(1000):
-            counted.add(1)
+            counted.add()
     assert counted.records == 1000
     assert capsys.readouterr().err == ""

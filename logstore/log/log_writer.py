@@ -352,15 +352,19 @@ class LogWriter:
     def roll_if_expired(self, now_ms: int) -> bool:
         """Roll a segment whose newest record is too old, so that retention can take it too."""
         keep_ms = self.config.retention_ms
-        with self._lock:
-            active = self._active
-            if self.error or self._closing or keep_ms < 0 or not active.size:
-                return False
-            if self.flushed != self.end:
-                return False
-            if not 0 <= self._view.max_timestamp(active) < now_ms - keep_ms:
-                return False
-            self._roll(now_ms)
+        try:
+            with self._lock:
+                active = self._active
+                if self.error or self._closing or keep_ms < 0 or not active.size:
+                    return False
+                if self.flushed != self.end:
+                    return False
+                if not 0 <= self._view.max_timestamp(active) < now_ms - keep_ms:
+                    return False
+                self._roll(now_ms)
+        except StorageFailedError as failure:
+            self._tell_end(failure)
+            raise
         self._flusher.mark_dirty(self, urgent=False, within_ms=self.config.flush_interval_ms)
         return True
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from logstore.clock import Clock
 from logstore.config import StoreConfig, TopicConfig
 from logstore.errors import (
     BatchTooLargeError,
+    DiskFullError,
     InvalidBatchError,
     LogStoreError,
     OffsetOutOfRangeError,
@@ -313,12 +315,12 @@ class PartitionLog:
                     f"{self.log_start_offset} up to {self.high_watermark}",
                     offset=before_offset,
                 )
-            if self._writer.error is not None:
-                raise fresh(self._writer.error)
             if before_offset > self.log_start_offset:
                 # After a power loss the log must not end below its start.
                 if self._writer.flushed < before_offset:
                     self._writer.flush_now()
+                if self._writer.error is not None:
+                    raise fresh(self._writer.error)
                 sealed = self._writer.sealed_segments()
                 self._forget([s for s in sealed if s.next_offset <= before_offset], before_offset)
             return self.log_start_offset
@@ -331,10 +333,8 @@ class PartitionLog:
         with self._forgetting:
             if self._writer.error is not None:
                 return 0
-            try:
+            with suppress(DiskFullError):  # the active segment stays for now
                 self._writer.roll_if_expired(now_ms)
-            except LogStoreError:
-                pass  # the active segment stays for now
             doomed = expired_segments(
                 self._writer.sealed_segments(),
                 size_bytes=self.size_bytes,

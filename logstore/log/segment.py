@@ -39,7 +39,6 @@ from logstore.log.format import (
     offset_name,
 )
 from logstore.log.index_file import IndexFile
-
 from logstore.record import BatchHeader, parse_header
 
 if TYPE_CHECKING:

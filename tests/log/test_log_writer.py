@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from logstore.errors import (
+    DiskFullError,
+    LogStoreError,
+    StorageFailedError,
+    StoreClosedError,
+    UnknownTopicError,
+)
+from logstore.record import encode_batch
+from tests.log.support import DIRECTORY, Partition
+
+
+def outcomes(part: Partition, offset: int) -> list[LogStoreError | None]:
+    found: list[LogStoreError | None] = []
+    part.log.on_high_watermark(offset, found.append)
+    return found
+
+
+def test_a_failed_write_is_told_to_those_who_wait_for_an_earlier_one() -> None:
+    part = Partition()
+    part.append(b"a")
+    waiting = outcomes(part, 1)
+    part.memory.inject("write", errno.EIO, path_contains=".log")
+    with pytest.raises(StorageFailedError):
+        part.append(b"b")
+    assert [type(error) for error in waiting] == [StorageFailedError]
+    assert part.flusher.run_round() == 0  # nothing is synced any more
+    assert part.log.log_end_offset == part.log.high_watermark == 0
+
+
+def test_each_refused_append_gets_an_error_of_its_own() -> None:
+    part = Partition()
+    part.memory.inject("write", errno.EIO, path_contains=".log")
+    errors = []
+    for _ in range(3):
+        with pytest.raises(StorageFailedError) as caught:
+            part.append(b"a")
+        errors.append(caught.value)
+    assert len({id(error) for error in errors}) == 3
+    assert len({str(error) for error in errors}) == 1
+
+
+def test_readers_at_the_end_of_a_failed_partition_are_told() -> None:
+    part = Partition()
+    part.put(b"a")
+    part.append(b"b")
+    part.memory.inject("sync", errno.EIO, path_contains=".log")
+    part.flusher.run_round()
+    assert part.values() == [b"a"]
+    with pytest.raises(StorageFailedError):
+        part.log.read(1, bytes_max=100)
+    with pytest.raises(StorageFailedError):
+        part.log.check_offset(1)
+
+
+def test_after_close_nothing_can_be_done() -> None:
+    part = Partition()
+    part.put(b"a")
+    waiting = outcomes(part, 2)
+    part.close()
+    assert [type(error) for error in waiting] == [StoreClosedError]
+    for use in (
+        lambda: part.append(b"b"),
+        lambda: part.log.read(0, bytes_max=100),
+        lambda: part.log.delete_records(1),
+    ):
+        with pytest.raises(StoreClosedError):
+            use()
+    assert part.log.apply_retention(0) == 0
+
+
+def test_a_flush_that_ends_after_deletion_changes_nothing() -> None:
+    part = Partition()
+    part.append(b"a")
+    plan = part.log._writer.begin_flush()
+    assert plan is not None
+    part.log.abandon()
+    part.log._writer.finish_flush(plan)
+    assert part.log.high_watermark == 0
+    assert part.cache.open_count == 0
+    with pytest.raises(UnknownTopicError):
+        part.append(b"b")
+
+
+def test_records_appended_during_a_flush_wait_for_the_next() -> None:
+    part = Partition(segment_bytes=str(16 << 10))
+    part.append(b"a")
+    plan = part.log._writer.begin_flush()
+    assert plan is not None
+    for _ in range(20):  # rolls under the round
+        part.append(bytes(2000))
+    for sync in plan.syncs:
+        sync()
+    part.log._writer.finish_flush(plan)
+    assert part.log.high_watermark == 1
+    part.flusher.run_round()
+    assert part.log.high_watermark == part.log.flushed_offset == 21
+    part.lose_power_and_open()
+    assert len(part.values()) == 21
+
+
+@pytest.mark.parametrize("durability", ["fsync", "page_cache"])
+def test_segments_not_yet_sealed_are_deleted_once_they_are(durability: str) -> None:
+    part = Partition(segment_bytes=str(16 << 10), durability=durability)
+    for _ in range(20):
+        part.append(bytes(2000))
+    if durability == "fsync":
+        part.flusher.run_round()
+    assert part.log.delete_records(20) == 20
+    assert part.log.segment_count == 1
+    assert part.log.error is None
+    part.append(b"next")
+    part.lose_power_and_open()
+    assert part.log.log_start_offset == 20
+    assert part.log.log_end_offset in (20, 21)
+
+
+def test_a_rolled_segment_is_trimmed_before_anyone_hears_of_the_next() -> None:
+    part = Partition(segment_bytes=str(64 << 10), durability="page_cache")
+    while part.log.segment_count < 2:
+        part.append(bytes(5000))
+    first, _ = part.files(".log")
+    size = part.memory.open(f"{DIRECTORY}/{first}", write=False).size()
+    assert size == part.log._view.segments[0].size
+    assert size % 4096
+
+
+def test_a_disk_that_fills_at_a_roll_does_not_lose_the_latest_time() -> None:
+    part = Partition(segment_bytes=str(16 << 10))
+    for number in range(7):
+        part.append(bytes(2000), timestamp=1000 + number)
+    part.flusher.run_round()
+    part.memory.inject("allocate", errno.ENOSPC, path_contains=".timeindex", times=None)
+    part.memory.inject("write", errno.ENOSPC, path_contains=".timeindex", times=None)
+    for number in range(7, 12):
+        part.append(bytes(2000), timestamp=1000 + number)
+    part.flusher.run_round()
+    assert part.log.error is None
+    part.memory.kill()
+    part.reopen()
+    assert part.log.segment_count == 2
+    for number in range(12):
+        assert part.log.offset_for_timestamp(1000 + number) == (number, 1000 + number)
+
+
+def test_a_full_disk_at_a_roll_refuses_the_batch_and_nothing_else() -> None:
+    part = Partition(segment_bytes=str(16 << 10))
+    while part.log._view.segments[0].size + 2100 < 16 << 10:
+        part.append(bytes(2000))
+    end = part.log.log_end_offset
+    part.memory.inject("allocate", errno.ENOSPC, path_contains=".log", times=None)
+    with pytest.raises(DiskFullError):
+        part.append(bytes(2000))
+    part.flusher.run_round()
+    assert part.log.high_watermark == end
+    part.memory.heal()
+    part.put(bytes(2000))
+    assert len(part.values()) == end + 1
+
+
+def test_appends_during_close_are_refused_and_lose_nothing() -> None:
+    part = Partition()
+    part.append(b"a")
+    part.log._writer.begin_close(StoreClosedError("closing"))
+    with pytest.raises(StoreClosedError):
+        part.log.append(encode_batch([b"b"], timestamps=0))
+    assert part.close()
+    part.reopen()
+    assert part.values() == [b"a"]
+    assert not part.log.recovery_report.was_unclean

@@ -277,6 +277,7 @@ class Producer:
         with self._lock:
             self._closing = True
             self._changed.notify()
+            self._drained.notify_all()  # whoever waits for room
         try:
             self.flush(timeout)
         finally:

@@ -261,7 +261,7 @@ def test_without_idempotence_there_is_neither_identity_nor_sequence() -> None:
 
 
 class Log:
-    """What a store does with sequences: it takes the next one, knows the last five, refuses gaps."""
+    """What a store does with sequences: takes the next one, knows the last five, refuses gaps."""
 
     def __init__(self) -> None:
         self.stored: list[Batch] = []

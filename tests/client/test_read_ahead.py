@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+
+from logstore.api import TopicPartition
+from logstore.client.positions import Positions
+from logstore.client.read_ahead import ReadAhead
+from logstore.record import encode_batch
+
+A, B = TopicPartition("t", 0), TopicPartition("t", 1)
+
+
+def batch(*values: bytes, base_offset: int) -> bytes:
+    return bytes(encode_batch(list(values), timestamps=1000, base_offset=base_offset))
+
+
+@pytest.fixture
+def positions() -> Positions:
+    found = Positions()
+    found.start(A, 1)
+    found.start(B, 0)
+    return found
+
+
+@pytest.fixture
+def ahead(positions: Positions) -> ReadAhead:
+    """Offsets 0 to 3 of A, whose position is 1, in two batches, and 0 of B."""
+    found = ReadAhead(positions)
+    found.add(
+        A, memoryview(batch(b"a0", b"a1", base_offset=0) + batch(b"a2", b"a3", base_offset=2))
+    )
+    found.add(B, memoryview(batch(b"b0", base_offset=0)))
+    return found
+
+
+def test_records_come_from_the_position_on(ahead: ReadAhead, positions: Positions) -> None:
+    assert ahead.decode(100)
+    assert [record.value for record in ahead.take(2)] == [b"a1", b"a2"]
+    assert positions.get(A) == 3
+    assert [record.value for record in ahead.take(100)] == [b"a3", b"b0"]
+    assert (positions.get(A), positions.get(B)) == (4, 1)
+    assert not ahead.decode(100)
+
+
+def test_no_more_is_decoded_than_asked_for(ahead: ReadAhead) -> None:
+    assert ahead.decode(1)
+    assert ahead.has_batches
+    assert [record.value for record in ahead.take(100)] == [b"a1"]
+
+
+def test_columns_are_joined_by_partition(ahead: ReadAhead, positions: Positions) -> None:
+    (first, of_a), (second, of_b) = ahead.take_columns()
+    assert (first, list(of_a.offsets), of_a.values()) == (A, [1, 2, 3], [b"a1", b"a2", b"a3"])
+    assert (second, of_b.values()) == (B, [b"b0"])
+    assert (positions.get(A), positions.get(B)) == (4, 1)
+    assert ahead.take_columns() == []
+
+
+def test_what_was_decoded_is_forgotten_with_what_follows_it(ahead: ReadAhead) -> None:
+    ahead.decode(1)
+    assert ahead.drop_decoded() == {A}
+    assert [part for part, _ in ahead.take_columns()] == [B]
+
+
+def test_a_partition_without_position_hands_out_nothing(
+    ahead: ReadAhead, positions: Positions
+) -> None:
+    positions.remove(A)
+    assert ahead.decode(100)
+    assert [record.value for record in ahead.take(100)] == [b"b0"]
+
+
+def test_dropping_a_partition(ahead: ReadAhead) -> None:
+    ahead.decode(2)
+    ahead.drop({A})
+    assert ahead.decode(100)
+    assert [record.value for record in ahead.take(100)] == [b"b0"]

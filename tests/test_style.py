@@ -14,6 +14,9 @@ FUNCTION_LINES_MAX = 70
 LARGE = {
     "logstore/record/_codec.py": "its loops share one inlined parser, which a split would copy",
 }
+LONG = {
+    "logstore/record/_codec.py": "one inlined parser, in the shape that the C compiler keeps fast",
+}
 # Modules whose tests have another name than theirs, and where those are.
 TESTED_BY = {
     "logstore/api.py": "values and protocols; every test of a store uses them",
@@ -34,7 +37,8 @@ TESTED_BY = {
     "logstore/record/_cython.py": "stands in for Cython in the pure run of tests/record",
 }
 ENGINE_EFFECTS = re.compile(
-    r"\btime\.(time|monotonic|sleep|time_ns)\(|(?<![.\w])open\(|\brandom\.(?!Random\b)\w+\("
+    r"\btime\.(time|monotonic|sleep|time_ns)\(|(?<![.\w])(?<!def )open\("
+    r"|\brandom\.(?!Random\b)\w+\("
 )
 ENGINE = ("record", "log", "group", "queue", "txn")
 
@@ -63,7 +67,8 @@ def test_a_function_fits_on_a_page(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert lines <= FUNCTION_LINES_MAX, f"{node.name} has {lines} lines"
+            is_excepted = name_of(path) in LONG
+            assert lines <= FUNCTION_LINES_MAX or is_excepted, f"{node.name} has {lines} lines"
 
 
 def mirrors(path: Path) -> list[Path]:
@@ -85,7 +90,7 @@ def test_a_module_has_its_tests(path: Path) -> None:
 
 
 def test_the_exceptions_are_needed() -> None:
-    for name in (*LARGE, *TESTED_BY):
+    for name in (*LARGE, *LONG, *TESTED_BY):
         assert (ROOT / name).exists(), f"{name} is listed but gone"
 
 

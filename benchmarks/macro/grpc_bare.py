@@ -1,3 +1,4 @@
+# mypy: disable-error-code="type-arg,call-arg,attr-defined"
 """The yardstick: a gRPC stream that does nothing but move bytes, in processes of its own.
 
 `python -m benchmarks.macro.grpc_bare sync|aio` serves and prints its port. Messages of the method

@@ -41,7 +41,7 @@ def first_answer(port: int) -> None:
         except ConnectionRefusedError:
             time.sleep(0.002)
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stub = pb_grpc.StoreServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub = pb_grpc.StoreServiceStub(channel)
         stub.DescribeStore(pb.DescribeStoreRequest(), wait_for_ready=True, timeout=10)
 
 

@@ -5,8 +5,10 @@
 Order: `queue` and `sent` are in the order of `enqueue`. When the stream breaks, what was sent and
 not answered may or may not be stored. Items of an idempotent producer go back to the head of the
 queue, in order, and are sent again: the server stores them once. Others fail with
-UnavailableError, which says so. If the server itself ended the stream because it stops or has too
-many, it has answered all that it took, and everything goes back to the queue.
+UnavailableError, which says so. Nothing is sent before the server has said that it has taken the
+stream, so a server that cannot be reached costs no item its certainty. If the server itself ended
+the stream because it stops or has too many, it has answered all that it took, and everything goes
+back to the queue.
 
 One thread runs the stream and reads results; grpc's own thread takes requests. `settle` is called
 without the lock.
@@ -46,6 +48,7 @@ from logstore.v1 import produce_service_pb2 as pb
 
 BATCHES_FIELD = pb.ProduceStreamRequest.DESCRIPTOR.fields_by_name["batches"].number
 BATCH_FIELD = pb.ProduceStreamBatch.DESCRIPTOR.fields_by_name["batch"].number
+READY = "logstore-ready"  # header with which the server takes a stream
 ACKS = {
     Acks.ALL: common_pb2.ACKS_ALL,
     Acks.LEADER: common_pb2.ACKS_LEADER,
@@ -109,6 +112,7 @@ class ProduceLane:
         self._sent: dict[int, Item] = {}  # by correlation id, in the order sent
         self._numbers = count(1)
         self._stream: object | None = None  # whose requests are taken; any object of its own
+        self._is_open = False  # the server has taken the stream: what is sent may be stored
         self._call: Any = None
         self._closed = False
         self._thread = threading.Thread(
@@ -140,6 +144,8 @@ class ProduceLane:
         tries = 0
         while self._wait_for_work():
             error, answered = self._run_stream()
+            if self._closed:
+                break
             tries = 0 if answered else tries + 1
             self._settle(self._take_back(error))
             if tries:
@@ -164,12 +170,16 @@ class ProduceLane:
         try:
             connection = self._connections.get(self.endpoint)
             with self._changed:
-                self._stream = stream
+                self._stream, self._is_open = stream, False
             call = connection.produce_stream(self._requests(stream))
             with self._changed:
                 self._call = call
                 if self._closed:
                     call.cancel()
+            headers = {key for key, _ in call.initial_metadata()}  # waits for them, or the end
+            with self._changed:
+                self._is_open = READY in headers
+                self._changed.notify_all()
             for data in call:
                 answered = True
                 self._settle(self._results(data))
@@ -245,7 +255,11 @@ class ProduceLane:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._closed or self._stream is not stream or self._queue
+                    lambda: (
+                        self._closed
+                        or self._stream is not stream
+                        or (self._is_open and self._queue)
+                    )
                 )
                 if self._closed or self._stream is not stream:
                     return

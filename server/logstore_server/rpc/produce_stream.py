@@ -29,6 +29,9 @@ from logstore_server.rpc.errors import error_message
 BATCHES_FIELD = pb.ProduceStreamRequest.DESCRIPTOR.fields_by_name["batches"].number
 BATCH_FIELD = pb.ProduceStreamBatch.DESCRIPTOR.fields_by_name["batch"].number
 
+# Tells the client that the stream is taken, and that what it sends from now on may be stored.
+READY = (("logstore-ready", "1"),)
+
 
 class BatchAppender(Protocol):
     """produce_service.Appender."""
@@ -62,6 +65,7 @@ class ProduceStream:
 
     async def run(self) -> None:
         """Raises the LogStoreError that is the stream's status."""
+        await self._context.send_initial_metadata(READY)
         reader = asyncio.create_task(self._read_all())
         reader.add_done_callback(lambda _: self._changed.set())
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from logstore.client import Delivery
     from logstore.errors import LogStoreError
 
+RATE_RECORDS_MIN = 10_000  # of fewer the rate tells how long the input took to come
 ACKS: dict[str, str | int] = {"all": "all", "leader": 1, "none": 0}
 
 
@@ -121,7 +122,7 @@ def command(
     if not quiet:
         rate = f" in {seconds:.1f} s, {progress.records / seconds:,.0f} a second"
         click.echo(
-            f"{plural(progress.records, 'record')} to {topic}{rate if seconds >= 1 else ''}",
+            f"{plural(progress.records, 'record')} to {topic}{rate if progress.records >= RATE_RECORDS_MIN else ''}",
             err=True,
         )
 

@@ -120,11 +120,10 @@ def command(
     if complaint:
         raise click.ClickException(complaint)
     if not quiet:
-        rate = f" in {seconds:.1f} s, {progress.records / seconds:,.0f} a second"
-        click.echo(
-            f"{plural(progress.records, 'record')} to {topic}{rate if progress.records >= RATE_RECORDS_MIN else ''}",
-            err=True,
-        )
+        told = f"{plural(progress.records, 'record')} to {topic}"
+        if progress.records >= RATE_RECORDS_MIN:
+            told += f" in {seconds:.1f} s, {progress.records / seconds:,.0f} a second"
+        click.echo(told, err=True)
 
 
 def _send(

@@ -7,7 +7,6 @@ import uuid
 from collections import Counter
 
 from logstore.testing.directory_node import (
-    Change,
     DirectoryNode,
     Edit,
     Journal,
@@ -258,22 +257,21 @@ class MemoryFileSystem:
             self._journal.change("create", Edit(parent, name, node))
         return node
 
-    def _unlink(self, parent: DirectoryNode, name: str, node: FileNode) -> Change:
+    def _unlink(self, parent: DirectoryNode, name: str, node: FileNode) -> None:
         self._machine.unlinked(node)
-        return self._journal.change("unlink", Edit(parent, name, None))
+        self._journal.change("unlink", Edit(parent, name, None))
 
     def _remove(
         self, parent: DirectoryNode, name: str, directory: DirectoryNode, path: str
-    ) -> Change:
-        content = []
+    ) -> None:
         for child_name, child in list(directory.entries.items()):
             child_path = f"{path}/{child_name}"
             if isinstance(child, DirectoryNode):
-                content.append(self._remove(directory, child_name, child, child_path))
+                self._remove(directory, child_name, child, child_path)
             else:
                 self._machine.check("unlink", child_path)
-                content.append(self._unlink(directory, child_name, child))
-        return self._journal.change("unlink", Edit(parent, name, None), needs=content)
+                self._unlink(directory, child_name, child)
+        self._journal.change("unlink", Edit(parent, name, None))
 
 
 def _names(path: str) -> list[str]:

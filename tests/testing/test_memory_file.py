@@ -92,7 +92,8 @@ def test_a_full_disk_refuses_and_takes_again_when_there_is_room() -> None:
     file.truncate(500)
     other.write([b"b" * 200], 0)
     assert fs.used_bytes == 700
-    fs.unlink("f")
+    fs.rename("g", "f")
+    assert fs.used_bytes == 200
     other.allocate(1_000)
     fs.capacity_bytes = 5_000
     other.allocate(4_000)

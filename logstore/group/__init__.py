@@ -1,5 +1,6 @@
 """Consumer groups: who reads which partitions, and how far. See README.md."""
 
-from logstore.group.coordinator import GroupCoordinator, Journal, Topics
+from logstore.group.coordinator import GroupCoordinator, Topics
+from logstore.group.offset_manager import Journal
 
 __all__ = ["GroupCoordinator", "Journal", "Topics"]

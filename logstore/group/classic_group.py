@@ -108,9 +108,9 @@ class Member:
 class ClassicGroup:
     """One group; see the module."""
 
-    def __init__(self, group_id: str, config: GroupConfig, *, generation: int = 0) -> None:
+    def __init__(self, group_id: str, config: GroupConfig, *, epoch: int = 0) -> None:
         self.group_id = group_id
-        self.generation = generation
+        self.generation = epoch
         self.protocol_type = ""
         self._config = config
         self._state = State.EMPTY
@@ -179,8 +179,8 @@ class ClassicGroup:
     def join(
         self, request: ClassicJoin, now: float, *, ticket: int, new_member_id: str
     ) -> list[Reply]:
-        """Raises GroupError, InvalidRequestError; then nothing has changed, but that
-        MemberIdRequiredError makes the id it gives an expected one."""
+        """Raises GroupError, InvalidRequestError; then nothing has changed. MemberIdRequiredError
+        is no such error but an answer: the id that it gives is expected to join."""
         self._check_join(request)
         if not request.member_id:
             return self._join_without_id(request, now, ticket, new_member_id)
@@ -315,10 +315,11 @@ class ClassicGroup:
             )
         if request.needs_known_id and request.instance_id is None:
             self._expected[new_member_id] = now + request.session_timeout_ms / 1000
-            raise MemberIdRequiredError(
+            error = MemberIdRequiredError(
                 f"join group {self.group_id!r} again as member {new_member_id}",
                 member_id=new_member_id,
             )
+            return [Reply(ticket, error)]
         return self._add(request, new_member_id, now, ticket)
 
     def _add(self, request: ClassicJoin, member_id: str, now: float, ticket: int) -> list[Reply]:

@@ -87,6 +87,12 @@ class Member:
     reported: frozenset[TopicPartition] = frozenset()  # `owned` of its last heartbeat
     is_away: bool = False  # static, left with -2
 
+    @property
+    def next_deadline(self) -> float:
+        if self.revoke_deadline is None:
+            return self.deadline
+        return min(self.deadline, self.revoke_deadline)
+
 
 def compile_pattern(pattern: str) -> re2._Regexp:
     """Raises InvalidPatternError."""
@@ -121,12 +127,18 @@ class ConsumerGroup:
         self._partitions: Mapping[str, int] = {}
         self._target: dict[str, set[TopicPartition]] = {}
         self._owners: dict[TopicPartition, str] = {}
+        self._resolved: dict[Subscription, frozenset[str]] = {}  # for `_partitions`
+        self.revision = 0  # rises with whatever may change the answer to a heartbeat
 
     # --- what it is -------------------------------------------------------------------------
 
     @property
     def member_count(self) -> int:
         return len(self._members)
+
+    @property
+    def is_vacant(self) -> bool:
+        return not self._members
 
     @property
     def state(self) -> str:
@@ -168,28 +180,25 @@ class ConsumerGroup:
     def subscribed_topics(self) -> frozenset[str]:
         """Every topic that some member reads now."""
         return frozenset(
-            topic
-            for member in self._members.values()
-            for topic in member.subscription.resolve(self._partitions)
+            topic for member in self._members.values() for topic in self._topics_of(member)
         )
 
     def next_deadline(self) -> float | None:
         """When `expire` has something to do."""
-        deadlines = [member.deadline for member in self._members.values()]
-        deadlines += [
-            member.revoke_deadline
-            for member in self._members.values()
-            if member.revoke_deadline is not None
-        ]
-        return min(deadlines, default=None)
+        return min((member.next_deadline for member in self._members.values()), default=None)
+
+    def deadline_of(self, member_id: str) -> float | None:
+        """next_deadline for one member; None when it is not there."""
+        member = self._members.get(member_id)
+        return None if member is None else member.next_deadline
 
     # --- events -----------------------------------------------------------------------------
 
     def topics_changed(self, partitions: Mapping[str, int]) -> bool:
         """Topics or partitions came or went; whether that concerns the group."""
-        read = self.subscribed_topics()
-        before = {topic: self._partitions[topic] for topic in read}
+        before = {topic: self._partitions[topic] for topic in self.subscribed_topics()}
         self._partitions = partitions
+        self._resolved.clear()
         after = {topic: partitions[topic] for topic in self.subscribed_topics()}
         if before != after:
             self._rebalance()
@@ -231,10 +240,7 @@ class ConsumerGroup:
     def expire(self, now: float) -> list[str]:
         """Drop members whose session or time to give up partitions is over; who they were."""
         dead = [
-            member.member_id
-            for member in self._members.values()
-            if member.deadline <= now
-            or (member.revoke_deadline is not None and member.revoke_deadline <= now)
+            member.member_id for member in self._members.values() if member.next_deadline <= now
         ]
         for member_id in dead:
             self._remove(self._members[member_id])
@@ -330,6 +336,7 @@ class ConsumerGroup:
         )
 
     def _remove(self, member: Member) -> None:
+        self.revision += 1
         del self._members[member.member_id]
         self._target.pop(member.member_id, None)
         if member.instance_id is not None:
@@ -395,20 +402,32 @@ class ConsumerGroup:
             member.assigned -= excess
             member.revoking = excess
             member.revoke_deadline = now + member.rebalance_timeout
+            self.revision += 1
             return
         if member.epoch != self.epoch:
             member.previous_epoch, member.epoch = member.epoch, self.epoch
+            self.revision += 1
         for part in target - member.assigned:
             if self._is_free(part, member):
                 member.assigned.add(part)
                 self._owners[part] = member.member_id
+                self.revision += 1
 
     def _release(self, member: Member) -> None:
         """It has given up what it was told to."""
+        self.revision += 1
         for part in member.revoking:
             del self._owners[part]
         member.revoking = set()
         member.revoke_deadline = None
+
+    def _topics_of(self, member: Member) -> frozenset[str]:
+        """What it reads now. Members tend to ask for the same, and patterns take time."""
+        topics = self._resolved.get(member.subscription)
+        if topics is None:
+            topics = member.subscription.resolve(self._partitions)
+            self._resolved[member.subscription] = topics
+        return topics
 
     def _is_free(self, part: TopicPartition, member: Member) -> bool:
         return self._owners.get(part, member.member_id) == member.member_id
@@ -430,10 +449,10 @@ class ConsumerGroup:
     def _rebalance(self) -> None:
         """A new epoch and a new target."""
         self.epoch += 1
-        topics = {
-            member.member_id: member.subscription.resolve(self._partitions)
-            for member in self._members.values()
-        }
+        self.revision += 1
+        asked = {member.subscription for member in self._members.values()}
+        self._resolved = {key: topics for key, topics in self._resolved.items() if key in asked}
+        topics = {member.member_id: self._topics_of(member) for member in self._members.values()}
         present = {
             member.member_id: self._target.get(member.member_id, set()) | member.assigned
             for member in self._members.values()

@@ -1,9 +1,9 @@
 """All consumer groups of a store: members in memory, offsets and epochs in a journal.
 
-A thin shell around ConsumerGroup (pure) and GroupOffsets: it takes the lock, reads the clock,
-writes to the journal and tells those who watch a member. Membership is not kept over a restart:
-members then find themselves unknown and join again, under an epoch that never falls since it is
-in the journal. Offsets are told to readers once they are on disk.
+A thin shell around the two kinds of group (ConsumerGroup, ClassicGroup: pure) and OffsetManager:
+it takes the lock, reads the clock, writes to the journal, answers the calls that wait and tells
+those who watch a member. Membership is not kept over a restart: members then find themselves
+unknown and join again, under an epoch that never falls since it is in the journal.
 
 Thread-safe; nothing is called back, and nothing written to the journal, under the lock.
 """
@@ -13,7 +13,10 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from logstore.api import (
     EPOCH_LEAVE,
@@ -21,56 +24,44 @@ from logstore.api import (
     GroupAssignment,
     GroupHeartbeat,
     GroupInfo,
-    GroupKind,
     GroupSummary,
     OffsetAnswer,
     OffsetQuery,
     OffsetReset,
     OffsetToCommit,
-    PartitionLag,
     TopicPartition,
 )
 from logstore.clock import Clock
 from logstore.config import GroupConfig
 from logstore.errors import (
+    GroupKindError,
     GroupNotEmptyError,
     GroupNotFoundError,
     InvalidGroupIdError,
-    InvalidRequestError,
     LogStoreError,
-    OffsetMetadataTooLargeError,
-    UnknownPartitionError,
-    UnknownTopicError,
+)
+from logstore.group import describing
+from logstore.group.classic_group import ClassicGroup, Reply
+from logstore.group.classic_values import (
+    ClassicGroupInfo,
+    ClassicHeartbeat,
+    ClassicJoin,
+    ClassicJoined,
+    ClassicLeave,
+    ClassicSync,
+    ClassicSynced,
 )
 from logstore.group.consumer_group import ConsumerGroup
-from logstore.group.offset_records import (
-    GroupKey,
-    OffsetKey,
-    OffsetValue,
-    decode_group_epoch,
-    decode_key,
-    decode_offset,
-    encode_group_epoch,
-    encode_key,
-    encode_offset,
-)
-from logstore.group.offsets import GroupOffsets, KeyValue, TopicIds, tombstone
+from logstore.group.describing import Group
+from logstore.group.epochs import KnownGroup, epoch_record, epoch_tombstone, replay_epoch
+from logstore.group.offset_manager import Journal, OffsetManager, is_unicode
+from logstore.group.offset_records import OffsetKey, decode_key, decode_offset
+from logstore.group.offsets import GroupOffsets, KeyValue, TopicIds
 from logstore.group.resetting import resolve_reset
 from logstore.pending import Pending
 
 GROUP_ID_LENGTH_MAX = 255
-
-
-class Journal(Protocol):
-    """Where offsets and epochs are kept; the store has one over an internal topic."""
-
-    def append(self, records: Sequence[KeyValue], group_id: str) -> Pending[None]:
-        """Done when all are durable. A group's records keep their order."""
-        ...
-
-    def replay(self) -> Iterator[tuple[bytes, bytes | None, int]]:
-        """(key, value, timestamp) of all records, each group's in their order."""
-        ...
+G = TypeVar("G", ConsumerGroup, ClassicGroup)
 
 
 class Topics(Protocol):
@@ -106,6 +97,24 @@ class MemberWatch:
         self._forget(self)
 
 
+@dataclass(slots=True)
+class _Entry:
+    """A group, and how much of its state was passed on."""
+
+    group: Group
+    written_epoch: int
+    told_revision: int = -1  # to those who watch
+    watches: dict[MemberWatch, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Effects:
+    """What is to be done once the lock is released."""
+
+    records: list[tuple[str, list[KeyValue]]] = field(default_factory=list)  # by group
+    calls: list[Callable[[], None]] = field(default_factory=list)
+
+
 class GroupCoordinator:
     """See the module; the methods are those of api.LogStore and ServedLogStore."""
 
@@ -123,110 +132,154 @@ class GroupCoordinator:
         self._topics = topics
         self._new_id = new_id
         self._lock = threading.Lock()
-        self._groups: dict[str, ConsumerGroup] = {}
-        self._offsets: dict[str, GroupOffsets] = {}
-        self._watches: dict[str, dict[MemberWatch, None]] = {}
-        self._commits = 0
+        self._groups: dict[str, _Entry] = {}
+        self._offsets = OffsetManager(config, clock, journal, self._lock)
+        self._waiting: dict[int, Pending[Any]] = {}  # joins and syncs, by ticket
+        self._tickets = 0
+        self._deadline: float | None = None  # not after that of any group
         self._counts: Mapping[str, int] = {}
-        self.recovery_notes: list[str] = []
-        self._topic_ids = self._read_topics()
-        self._recover()
+        self._read_topics()
+        self.recovery_notes = self._recover()
 
-    # --- members ----------------------------------------------------------------------------
+    # --- members of server-assigned groups --------------------------------------------------
 
     def heartbeat(self, heartbeat: GroupHeartbeat) -> GroupAssignment:
         """Never waits. Raises GroupError, InvalidRequestError; then nothing has changed."""
         check_group_id(heartbeat.group_id)
-        with self._lock:
-            group = self._groups.get(heartbeat.group_id)
-            if group is None:
-                group = ConsumerGroup(heartbeat.group_id, self._config)
-                group.topics_changed(self._counts)
-            before = group.epoch
+        with self._change() as effects:
+            group = self._group_of(heartbeat.group_id, ConsumerGroup)
             answer = group.heartbeat(
                 heartbeat, self._clock.monotonic(), new_member_id=str(self._new_id())
             )
-            self._groups[heartbeat.group_id] = group
-            fired = self._after_change(group)
-            epoch = group.epoch
-        if epoch != before:
-            self._write_epoch(heartbeat.group_id, epoch)
-        _call_all(fired)
+            self._note_deadline(group.deadline_of(answer.member_id))
+            self._follow(group, effects)
         return answer
 
     def watch_member(
         self, group_id: str, member_id: str, known: GroupAssignment, on_change: Callable[[], None]
     ) -> MemberWatch:
+        """Call back once when the member's next heartbeat would be answered with something other
+        than `known`, or with an error; at once if it would be already."""
+
         def forget(watch: MemberWatch) -> None:
             with self._lock:
-                self._watches.get(group_id, {}).pop(watch, None)
+                entry = self._groups.get(group_id)
+                if entry is not None:
+                    entry.watches.pop(watch, None)
 
         watch = MemberWatch(member_id, known, on_change, forget)
         with self._lock:
-            group = self._groups.get(group_id)
-            is_news = (
-                known.member_epoch <= EPOCH_LEAVE
-                or group is None
-                or group.would_change(member_id, known)
-            )
-            if not is_news:
-                self._watches.setdefault(group_id, {})[watch] = None
-        if is_news:
-            on_change()
+            entry = self._groups.get(group_id)
+            if (
+                entry is not None
+                and isinstance(entry.group, ConsumerGroup)
+                and known.member_epoch > EPOCH_LEAVE
+                and not entry.group.would_change(member_id, known)
+            ):
+                entry.watches[watch] = None
+                return watch
+        on_change()
         return watch
+
+    # --- members of classic groups ----------------------------------------------------------
+
+    def classic_join(self, request: ClassicJoin) -> Pending[ClassicJoined]:
+        """Done when all others have joined, or their time is over. Raises GroupError,
+        InvalidRequestError; MemberIdRequiredError comes through the Pending."""
+        check_group_id(request.group_id)
+        pending: Pending[ClassicJoined] = Pending()
+        with self._change() as effects:
+            group = self._group_of(request.group_id, ClassicGroup)
+            replies = group.join(
+                request,
+                self._clock.monotonic(),
+                ticket=self._tickets + 1,
+                new_member_id=str(self._new_id()),
+            )
+            self._await(pending)
+            self._follow(group, effects, replies)
+        return pending
+
+    def classic_sync(self, request: ClassicSync) -> Pending[ClassicSynced]:
+        """Done when the leader has assigned. Raises GroupError."""
+        check_group_id(request.group_id)
+        pending: Pending[ClassicSynced] = Pending()
+        with self._change() as effects:
+            group = self._group_of(request.group_id, ClassicGroup)
+            replies = group.sync(request, self._clock.monotonic(), ticket=self._tickets + 1)
+            self._await(pending)
+            self._follow(group, effects, replies)
+        return pending
+
+    def classic_heartbeat(self, request: ClassicHeartbeat) -> None:
+        """Raises GroupError; RebalanceInProgressError asks the member to join again."""
+        check_group_id(request.group_id)
+        with self._lock:
+            self._group_of(request.group_id, ClassicGroup).heartbeat(
+                request, self._clock.monotonic()
+            )
+
+    def classic_leave(self, request: ClassicLeave) -> None:
+        """Raises UnknownMemberError, FencedInstanceError, GroupKindError."""
+        check_group_id(request.group_id)
+        with self._change() as effects:
+            group = self._group_of(request.group_id, ClassicGroup)
+            self._follow(group, effects, group.leave(request, self._clock.monotonic()))
+
+    # --- what time and topics bring ---------------------------------------------------------
 
     def topics_changed(self) -> None:
         """Topics were made, deleted, or got partitions."""
-        with self._lock:
-            self._topic_ids = self._read_topics()
-            changed = [
-                group for group in self._groups.values() if group.topics_changed(self._counts)
-            ]
-            fired = [call for group in changed for call in self._after_change(group)]
-            orphans = {
-                group_id: parts
-                for group_id, offsets in self._offsets.items()
-                if (parts := offsets.orphans(self._topic_ids))
-            }
-        for group in changed:
-            self._write_epoch(group.group_id, group.epoch)
-        for group_id, parts in orphans.items():
-            self._forget_offsets(group_id, parts)
-        _call_all(fired)
+        with self._change() as effects:
+            self._read_topics()
+            for entry in self._groups.values():
+                group = entry.group
+                if isinstance(group, ConsumerGroup) and group.topics_changed(self._counts):
+                    self._follow(group, effects)
+        self._offsets.forget_orphans()
 
     def next_deadline(self) -> float | None:
+        """When `tick` has something to do, or somewhat before."""
         with self._lock:
-            deadlines = [group.next_deadline() for group in self._groups.values()]
-        return min((at for at in deadlines if at is not None), default=None)
+            return self._deadline
 
     def tick(self) -> None:
-        """Declare those members dead whose time is over."""
+        """Go on without those whose time is over."""
         now = self._clock.monotonic()
+        with self._change() as effects:
+            self._deadline = None
+            for entry in self._groups.values():
+                group = entry.group
+                deadline = group.next_deadline()
+                if deadline is not None and deadline <= now:
+                    if isinstance(group, ClassicGroup):
+                        self._follow(group, effects, group.expire(now))
+                    else:
+                        group.expire(now)
+                        self._follow(group, effects)
+                    deadline = group.next_deadline()
+                self._note_deadline(deadline)
+
+    def expire_offsets(self) -> None:
+        """Forget offsets of groups that nobody has been in for the retention time, and groups
+        that have none left."""
+        self._offsets.expire(self._has_members)
         with self._lock:
-            changed = [group for group in self._groups.values() if group.expire(now)]
-            fired = [call for group in changed for call in self._after_change(group)]
-        for group in changed:
-            self._write_epoch(group.group_id, group.epoch)
-        _call_all(fired)
+            forgotten = [group_id for group_id in self._groups if self._is_forgotten(group_id)]
+        for group_id in forgotten:
+            self._offsets.delete_group(group_id, partial(self._release_forgotten, group_id))
 
-    def _after_change(self, group: ConsumerGroup) -> list[Callable[[], None]]:
-        """Under the lock: whom to call back after it."""
-        if group.member_count == 0:
-            self._offsets.setdefault(
-                group.group_id, GroupOffsets()
-            ).empty_since_ms = self._clock.now_ms()
-        watches = self._watches.get(group.group_id)
-        if not watches:
-            return []
-        news = [watch for watch in watches if group.would_change(watch.member_id, watch.known)]
-        for watch in news:
-            del watches[watch]
-        return [watch.on_change for watch in news]
+    def _has_members(self, group_id: str) -> bool:
+        entry = self._groups.get(group_id)
+        return entry is not None and not entry.group.is_vacant
 
-    def _write_epoch(self, group_id: str, epoch: int) -> None:
-        """Nobody waits for it: a lost one is a lower epoch for members of other names."""
-        key = encode_key(GroupKey(group_id))
-        self._journal.append([(key, encode_group_epoch(epoch))], group_id)
+    def _is_forgotten(self, group_id: str) -> bool:
+        return not self._has_members(group_id) and self._offsets.is_forgotten(group_id)
+
+    def _release_forgotten(self, group_id: str) -> list[KeyValue]:
+        if group_id in self._groups and self._is_forgotten(group_id):
+            return [epoch_tombstone(self._groups.pop(group_id).group)]
+        return []
 
     # --- offsets ----------------------------------------------------------------------------
 
@@ -240,114 +293,37 @@ class GroupCoordinator:
     ) -> Pending[None]:
         """All or none; done when durable, and only then told by `committed_offsets`."""
         check_group_id(group_id)
-        with self._lock:
-            values = {
-                TopicPartition(item.topic, item.partition): self._offset_value(item)
-                for item in offsets
-            }
-            group = self._groups.get(group_id)
-            if group is None:
-                group = ConsumerGroup(group_id, self._config)
-                group.topics_changed(self._counts)
-            group.check_commit(member_id, member_epoch)
-            self._groups[group_id] = group
-            kept = self._offsets.setdefault(group_id, GroupOffsets())
-            kept.begin(values)
-            self._commits += 1
-            commit = self._commits
-        records = [
-            (encode_key(OffsetKey(group_id, *part)), encode_offset(value))
-            for part, value in values.items()
-        ]
-        if not records:
-            return Pending.completed(None)
-        return self._write_offsets(group_id, kept, records, dict(values), commit)
 
-    def _write_offsets(
-        self,
-        group_id: str,
-        offsets: GroupOffsets,
-        records: Sequence[KeyValue],
-        changes: Mapping[TopicPartition, OffsetValue | None],
-        commit: int,
-    ) -> Pending[None]:
-        """Write, and when it is on disk take it over; what is returned is done after that.
-        Of a group that was deleted meanwhile, `offsets` are nobody's any more."""
+        def admit() -> None:
+            entry = self._groups.get(group_id)
+            group = self._group_of(group_id, ConsumerGroup) if entry is None else entry.group
+            if isinstance(group, ClassicGroup):
+                group.check_commit(member_id, member_epoch, self._clock.monotonic())
+            else:
+                group.check_commit(member_id, member_epoch)
+            if offsets and entry is None:
+                self._groups[group_id] = _Entry(group, group.epoch)
 
-        def apply(_: None) -> None:
-            with self._lock:
-                for part, value in changes.items():
-                    offsets.apply(part, value, commit)
-
-        def end(_: Pending[None]) -> None:
-            with self._lock:
-                offsets.end(changes)
-
-        written = self._journal.append(records, group_id)
-        applied = written.then(apply)
-        written.add_done_callback(end)
-        return applied
-
-    def _offset_value(self, item: OffsetToCommit) -> OffsetValue:
-        found = self._topic_ids.get(item.topic)
-        if found is None:
-            raise UnknownTopicError(f"there is no topic {item.topic!r}", topic=item.topic)
-        topic_id, partitions = found
-        if not 0 <= item.partition < partitions:
-            raise UnknownPartitionError(
-                f"topic {item.topic!r} has no partition {item.partition}",
-                topic=item.topic,
-                partition=item.partition,
-            )
-        if item.offset < 0:
-            raise InvalidRequestError(f"offset {item.offset} is negative")
-        limit = self._config.offset_metadata_bytes_max
-        if not is_unicode(item.metadata):
-            raise InvalidRequestError("the metadata of an offset is no Unicode text")
-        if len(item.metadata.encode("utf-8")) > limit:
-            raise OffsetMetadataTooLargeError(
-                f"the metadata of an offset is over the limit of {limit} bytes", limit=limit
-            )
-        return OffsetValue(
-            item.offset, item.leader_epoch, item.metadata, self._clock.now_ms(), topic_id
-        )
+        return self._offsets.commit(group_id, offsets, admit)
 
     def committed_offsets(
         self, group_id: str, partitions: Sequence[TopicPartition] | None = None
     ) -> list[CommittedOffset]:
         check_group_id(group_id)
         with self._lock:
-            offsets = self._offsets.get(group_id, GroupOffsets())
-            wanted = sorted(offsets.values) if partitions is None else partitions
-            found = [offsets.committed(TopicPartition(*part), self._topic_ids) for part in wanted]
-        return found if partitions is not None else [item for item in found if item.offset >= 0]
+            if partitions is None:
+                return list(self._offsets.committed_of(group_id).values())
+            return [self._offsets.committed(group_id, TopicPartition(*p)) for p in partitions]
 
     def delete_offsets(self, group_id: str, partitions: Sequence[TopicPartition]) -> None:
         """Durable when it returns. Not of topics that the group's members read."""
-        with self._lock:
-            group = self._find(group_id)
-            read = group.subscribed_topics()
-            busy = sorted({part.topic for part in partitions if part.topic in read})
-            offsets = self._offsets.get(group_id, GroupOffsets())
-            known = sorted(offsets.written() & set(map(TopicPartition._make, partitions)))
-        if busy:
-            raise GroupNotEmptyError(
-                f"group {group_id!r} has members that read {busy[0]!r}", group_id=group_id
-            )
-        self._forget_offsets(group_id, known).result()
+        wanted = {TopicPartition(*part) for part in partitions}
 
-    def _forget_offsets(self, group_id: str, parts: Sequence[TopicPartition]) -> Pending[None]:
-        if not parts:
-            return Pending.completed(None)
-        with self._lock:
-            offsets = self._offsets.get(group_id)
-            if offsets is None:  # deleted since
-                return Pending.completed(None)
-            offsets.begin(parts)
-            self._commits += 1
-            commit = self._commits
-        records = [tombstone(group_id, part) for part in parts]
-        return self._write_offsets(group_id, offsets, records, dict.fromkeys(parts), commit)
+        def choose(offsets: GroupOffsets) -> set[TopicPartition]:
+            self._refuse_if_read(self._find(group_id), {part.topic for part in wanted})
+            return offsets.written() & wanted
+
+        self._offsets.forget(group_id, choose).result()
 
     def reset_offsets(
         self,
@@ -357,12 +333,12 @@ class GroupCoordinator:
         """Durable when it returns. `locate` is list_offsets of the store."""
         check_group_id(reset.group_id)
         with self._lock:
-            group = self._groups.get(reset.group_id)
-            if group is not None and group.member_count:
-                raise self._not_empty(group)
-            offsets = self._offsets.get(reset.group_id, GroupOffsets())
-            counts = dict(self._counts)
-            committed = {part: value.offset for part, value in offsets.values.items()}
+            entry = self._groups.get(reset.group_id)
+            if entry is not None:
+                self._refuse_if_occupied(entry.group)
+            counts = self._counts
+            found = self._offsets.committed_of(reset.group_id)
+        committed = {part: item.offset for part, item in found.items()}
         targets = resolve_reset(reset, counts, committed, self._topics.bounds, locate)
         if not reset.dry_run:
             self.commit_offsets(
@@ -371,152 +347,192 @@ class GroupCoordinator:
             ).result()
         return [CommittedOffset(*part, offset, -1, "", -1) for part, offset in targets.items()]
 
-    def expire_offsets(self) -> None:
-        """Forget offsets of groups that nobody has been in for the retention time."""
-        now_ms = self._clock.now_ms()
-        with self._lock:
-            expired = {
-                group_id: parts
-                for group_id, offsets in self._offsets.items()
-                if not self._has_members(group_id)
-                and (parts := offsets.expired(now_ms, self._config.offsets_retention_ms))
-            }
-        for group_id, parts in expired.items():
-            self._forget_offsets(group_id, parts)
-
     # --- whole groups -----------------------------------------------------------------------
 
     def list_groups(self) -> list[GroupSummary]:
         with self._lock:
-            return [
-                GroupSummary(group_id, GroupKind.CONSUMER, group.state, group.member_count)
-                for group_id, group in sorted(self._groups.items())
-            ]
+            return [describing.summary_of(entry.group) for _, entry in sorted(self._groups.items())]
 
     def describe_group(self, group_id: str) -> GroupInfo:
         with self._lock:
             group = self._find(group_id)
-            members = group.describe()
-            offsets = self._offsets.get(group_id, GroupOffsets())
-            parts = {part for member in members for part in member.assigned}
-            parts |= {
-                p for p in offsets.values if offsets.committed(p, self._topic_ids).offset >= 0
-            }
+            members = describing.members_of(group)
+            parts = set(self._offsets.committed_of(group_id))
+            parts.update(part for member in members for part in member.assigned)
             rows = [
-                (offsets.committed(part, self._topic_ids), group.owner(part))
+                (self._offsets.committed(group_id, part), describing.owner_of(group, part))
                 for part in sorted(parts)
             ]
-            state, epoch, assignor = group.state, group.epoch, group.assignor
+            summary = describing.summary_of(group)
+            epoch, assignor = group.epoch, describing.assignor_of(group)
         return GroupInfo(
             group_id=group_id,
-            kind=GroupKind.CONSUMER,
-            state=state,
+            kind=summary.kind,
+            state=summary.state,
             group_epoch=epoch,
             assignor=assignor,
             members=members,
-            offsets=tuple(self._lag(committed, owner) for committed, owner in rows),
+            offsets=tuple(describing.lag_of(*row, self._topics.bounds) for row in rows),
         )
 
-    def _lag(self, committed: CommittedOffset, owner: str) -> PartitionLag:
-        try:
-            start, watermark = self._topics.bounds(committed.topic, committed.partition)
-        except LogStoreError:  # deleted since
-            start = watermark = 0
-        position = committed.offset if committed.offset >= 0 else start
-        return PartitionLag(
-            topic=committed.topic,
-            partition=committed.partition,
-            committed=committed.offset,
-            high_watermark=watermark,
-            lag=max(0, watermark - max(position, start)),
-            metadata=committed.metadata,
-            member_id=owner,
-        )
+    def describe_classic(self, group_id: str) -> ClassicGroupInfo:
+        """With its members' bytes. Raises GroupNotFoundError, GroupKindError."""
+        with self._lock:
+            group = self._find(group_id)
+            if isinstance(group, ClassicGroup):
+                return group.describe()
+            raise _other_kind(group)
 
     def delete_group(self, group_id: str) -> None:
         """Durable when it returns."""
-        with self._lock:
-            group = self._find(group_id)
-            if group.member_count:
-                raise self._not_empty(group)
-            del self._groups[group_id]
-            offsets = self._offsets.pop(group_id, GroupOffsets())
-            records = [tombstone(group_id, part) for part in sorted(offsets.written())]
-        records.append((encode_key(GroupKey(group_id)), None))
-        self._journal.append(records, group_id).result()
 
-    def _find(self, group_id: str) -> ConsumerGroup:
-        group = self._groups.get(group_id)
-        if group is None:
-            raise GroupNotFoundError(f"there is no group {group_id!r}", group_id=group_id)
+        def release() -> list[KeyValue]:
+            group = self._find(group_id)
+            self._refuse_if_occupied(group)
+            del self._groups[group_id]
+            if isinstance(group, ClassicGroup):
+                group.delete()
+            return [epoch_tombstone(group)]
+
+        self._offsets.delete_group(group_id, release).result()
+
+    # --- under the lock, and after it -------------------------------------------------------
+
+    @contextmanager
+    def _change(self) -> Iterator[_Effects]:
+        """Under the lock; then what follows from it. After an error nothing does."""
+        effects = _Effects()
+        with self._lock:
+            yield effects
+        # Nobody waits for an epoch to be durable: a lost one is a lower epoch for members of
+        # other names.
+        for group_id, records in effects.records:
+            self._journal.append(records, group_id)
+        for call in effects.calls:
+            call()
+
+    def _group_of(self, group_id: str, kind: type[G]) -> G:
+        """The group, or a new one that is not kept yet (`_follow` does that). An empty group may
+        become one of the other kind. Raises GroupKindError."""
+        entry = self._groups.get(group_id)
+        if entry is not None:
+            if isinstance(entry.group, kind):
+                return entry.group
+            if not entry.group.is_vacant:
+                raise _other_kind(entry.group)
+        group = kind(group_id, self._config, epoch=0 if entry is None else entry.group.epoch)
+        if isinstance(group, ConsumerGroup):
+            group.topics_changed(self._counts)
         return group
 
-    def _has_members(self, group_id: str) -> bool:
-        group = self._groups.get(group_id)
-        return group is not None and group.member_count > 0
+    def _follow(self, group: Group, effects: _Effects, replies: Sequence[Reply] = ()) -> None:
+        """An event has changed the group: keep it, and note what is to be written and told."""
+        entry = self._groups.get(group.group_id)
+        records: list[KeyValue] = []
+        if entry is None:
+            entry = self._groups[group.group_id] = _Entry(group, 0)
+        elif entry.group is not group:  # it is of another kind now
+            records.append(epoch_tombstone(entry.group))
+            entry.group, entry.written_epoch = group, -1
+        if group.epoch != entry.written_epoch:
+            records.append(epoch_record(group, self._clock.now_ms()))
+            entry.written_epoch = group.epoch
+        if records:
+            effects.records.append((group.group_id, records))
+        if group.is_vacant:
+            self._offsets.group_is_empty(group.group_id)
+        if isinstance(group, ConsumerGroup):
+            self._tell_watchers(entry, group, effects)
+        else:
+            self._answer(replies, effects)
+            self._note_deadline(group.next_deadline())
 
     @staticmethod
-    def _not_empty(group: ConsumerGroup) -> GroupNotEmptyError:
-        return GroupNotEmptyError(
-            f"group {group.group_id!r} has {group.member_count} members; stop them first",
-            group_id=group.group_id,
-            members=group.member_count,
-        )
+    def _tell_watchers(entry: _Entry, group: ConsumerGroup, effects: _Effects) -> None:
+        if group.revision == entry.told_revision:
+            return
+        entry.told_revision = group.revision
+        news = [
+            watch for watch in entry.watches if group.would_change(watch.member_id, watch.known)
+        ]
+        for watch in news:
+            del entry.watches[watch]
+            effects.calls.append(watch.on_change)
+
+    def _await(self, pending: Pending[Any]) -> None:
+        """The event that was given the next ticket has taken it."""
+        self._tickets += 1
+        self._waiting[self._tickets] = pending
+
+    def _answer(self, replies: Sequence[Reply], effects: _Effects) -> None:
+        for ticket, answer in replies:
+            pending = self._waiting.pop(ticket)
+            if isinstance(answer, LogStoreError):
+                effects.calls.append(partial(pending.set_error, answer))
+            else:
+                effects.calls.append(partial(pending.set_result, answer))
+
+    def _note_deadline(self, deadline: float | None) -> None:
+        if deadline is not None and (self._deadline is None or deadline < self._deadline):
+            self._deadline = deadline
+
+    def _find(self, group_id: str) -> Group:
+        entry = self._groups.get(group_id)
+        if entry is None:
+            raise GroupNotFoundError(f"there is no group {group_id!r}", group_id=group_id)
+        return entry.group
+
+    @staticmethod
+    def _refuse_if_occupied(group: Group) -> None:
+        if not group.is_vacant:
+            raise GroupNotEmptyError(
+                f"group {group.group_id!r} has {group.member_count} members; stop them first",
+                group_id=group.group_id,
+                members=group.member_count,
+            )
+
+    def _refuse_if_read(self, group: Group, topics: set[str]) -> None:
+        if isinstance(group, ClassicGroup):  # what they read is in their bytes
+            self._refuse_if_occupied(group)
+            return
+        busy = sorted(topics & group.subscribed_topics())
+        if busy:
+            raise GroupNotEmptyError(
+                f"group {group.group_id!r} has members that read {busy[0]!r}",
+                group_id=group.group_id,
+            )
 
     # --- opening ----------------------------------------------------------------------------
 
-    def _read_topics(self) -> TopicIds:
-        topic_ids = self._topics.partition_counts()
-        self._counts = {name: count for name, (_, count) in topic_ids.items()}
-        return topic_ids
+    def _read_topics(self) -> None:
+        self._offsets.topic_ids = self._topics.partition_counts()
+        self._counts = {name: count for name, (_, count) in self._offsets.topic_ids.items()}
 
-    def _recover(self) -> None:
-        epochs: dict[str, int] = {}
+    def _recover(self) -> list[str]:
+        """Raises CorruptDataError. Returns what had to be mended."""
+        known: dict[str, KnownGroup] = {}
         for raw_key, value, _ in self._journal.replay():
             key = decode_key(raw_key)
-            if isinstance(key, GroupKey):
-                if value is None:
-                    epochs.pop(key.group_id, None)
-                else:  # two that rose at once may stand in either order
-                    epoch = decode_group_epoch(value)
-                    epochs[key.group_id] = max(epoch, epochs.get(key.group_id, 0))
-            elif isinstance(key, OffsetKey):
-                part = TopicPartition(key.topic, key.partition)
-                decoded = None if value is None else decode_offset(value)
-                self._offsets.setdefault(key.group_id, GroupOffsets()).apply(part, decoded, 0)
-        now_ms = self._clock.now_ms()
-        for group_id in self._offsets.keys() | epochs.keys():
-            offsets = self._offsets.setdefault(group_id, GroupOffsets())
-            offsets.empty_since_ms = now_ms
-            if not offsets.values and group_id not in epochs:
-                del self._offsets[group_id]
-                continue
-            group = ConsumerGroup(group_id, self._config, epoch=epochs.get(group_id, 0))
-            group.topics_changed(self._counts)
-            self._groups[group_id] = group
-            self._lower(group_id, offsets)
-
-    def _lower(self, group_id: str, offsets: GroupOffsets) -> None:
-        """An offset beyond the log's end (its records were lost) would skip what comes there."""
-        for part in list(offsets.values):
-            if offsets.committed(part, self._topic_ids).offset < 0:
-                continue
-            value = offsets.values[part]
-            _, watermark = self._topics.bounds(*part)
-            if value.offset > watermark:
-                lowered = OffsetValue(
-                    watermark, -1, value.metadata, value.commit_timestamp_ms, value.topic_id
-                )
-                offsets.values[part] = lowered
-                self.recovery_notes.append(
-                    f"group {group_id}: committed offset {value.offset} of {part.topic}-"
-                    f"{part.partition} is beyond the log's end and was lowered to {watermark}"
-                )
-                key = encode_key(OffsetKey(group_id, *part))
-                self._journal.append([(key, encode_offset(lowered))], group_id)
+            if isinstance(key, OffsetKey):
+                self._offsets.load(key, None if value is None else decode_offset(value))
+            elif key is not None:
+                replay_epoch(known, key, value)
+        notes = self._offsets.loaded(self._topics.bounds)
+        for group_id in sorted({*known, *self._offsets.group_ids()}):
+            found = known.get(group_id, KnownGroup(is_classic=False, epoch=0))
+            group: Group
+            if found.is_classic:
+                group = ClassicGroup(group_id, self._config, epoch=found.epoch)
+            else:
+                group = ConsumerGroup(group_id, self._config, epoch=found.epoch)
+                group.topics_changed(self._counts)
+            self._groups[group_id] = _Entry(group, found.epoch)
+            self._offsets.group_is_empty(group_id)
+        return notes
 
 
 def check_group_id(group_id: str) -> None:
+    """Raises InvalidGroupIdError."""
     if not 0 < len(group_id) <= GROUP_ID_LENGTH_MAX:
         raise InvalidGroupIdError(
             f"a group id has 1 to {GROUP_ID_LENGTH_MAX} characters; {len(group_id)} were given"
@@ -525,15 +541,9 @@ def check_group_id(group_id: str) -> None:
         raise InvalidGroupIdError("a group id is Unicode text; this one has half a surrogate pair")
 
 
-def is_unicode(text: str) -> bool:
-    """Whether it can be written as UTF-8."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _call_all(callbacks: Sequence[Callable[[], None]]) -> None:
-    for callback in callbacks:
-        callback()
+def _other_kind(group: Group) -> GroupKindError:
+    return GroupKindError(
+        f"group {group.group_id!r} is of kind {describing.kind_of(group)} and has members",
+        group_id=group.group_id,
+        kind=describing.kind_of(group),
+    )

@@ -6,11 +6,15 @@ message schemas): big-endian, first an int16 that is the key's type or the value
                                  int64 commit timestamp
     value 4                      the same with compact strings and tagged fields, of which
                                  tag 0 is the topic's UUID; what is written here
+    key 2, GroupMetadataKey      int16 2, string group
+    value 3, GroupMetadataValue  int16 3, string protocol type, int32 generation, string protocol,
+                                 string leader, int64 timestamp, members; of a classic group.
+                                 Written without protocol, leader and members, as if empty.
     key 3, ConsumerGroupMetadataKey    int16 3, string group
     value 0, ConsumerGroupMetadataValue  int16 0, int32 group epoch, tagged fields
 
-A string is an int16 length and UTF-8; a compact one an unsigned varint of length + 1. A null
-value forgets what the key names. Keys of other types are Kafka's and are passed over.
+A string is an int16 length (-1: null) and UTF-8; a compact one an unsigned varint of length + 1.
+A null value forgets what the key names. Keys of other types are Kafka's and are passed over.
 """
 
 from __future__ import annotations
@@ -22,8 +26,10 @@ from dataclasses import dataclass
 from logstore.errors import CorruptDataError
 
 OFFSET_COMMIT_KEY = 1
+CLASSIC_METADATA_KEY = 2
 GROUP_METADATA_KEY = 3
 OFFSET_COMMIT_VALUE = 4
+CLASSIC_METADATA_VALUE = 3
 GROUP_METADATA_VALUE = 0
 TOPIC_ID_TAG = 0
 NO_TOPIC_ID = uuid.UUID(int=0)
@@ -55,7 +61,23 @@ class OffsetValue:
 
 @dataclass(frozen=True, slots=True)
 class GroupKey:
+    """Of a server-assigned group."""
+
     group_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClassicGroupKey:
+    group_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClassicGroupValue:
+    protocol_type: str
+    generation: int
+
+
+Key = OffsetKey | GroupKey | ClassicGroupKey
 
 
 # --- writing ----------------------------------------------------------------------------------
@@ -75,9 +97,11 @@ def _varint(number: int) -> bytes:
     return bytes(parts)
 
 
-def encode_key(key: OffsetKey | GroupKey) -> bytes:
+def encode_key(key: Key) -> bytes:
     if isinstance(key, GroupKey):
         return _INT16.pack(GROUP_METADATA_KEY) + _string(key.group_id)
+    if isinstance(key, ClassicGroupKey):
+        return _INT16.pack(CLASSIC_METADATA_KEY) + _string(key.group_id)
     return (
         _INT16.pack(OFFSET_COMMIT_KEY)
         + _string(key.group_id)
@@ -105,6 +129,20 @@ def encode_offset(value: OffsetValue) -> bytes:
 
 def encode_group_epoch(epoch: int) -> bytes:
     return _INT16.pack(GROUP_METADATA_VALUE) + _INT32.pack(epoch) + _varint(0)
+
+
+def encode_classic_group(value: ClassicGroupValue, timestamp_ms: int) -> bytes:
+    return b"".join(
+        (
+            _INT16.pack(CLASSIC_METADATA_VALUE),
+            _string(value.protocol_type),
+            _INT32.pack(value.generation),
+            _INT16.pack(-1),  # protocol
+            _INT16.pack(-1),  # leader
+            _INT64.pack(timestamp_ms),
+            _INT32.pack(0),  # members
+        )
+    )
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -135,6 +173,10 @@ class _Cursor:
     def string(self) -> str:
         return self.take(self.int16()).decode("utf-8")
 
+    def nullable_string(self) -> str | None:
+        length = self.int16()
+        return None if length == -1 else self.take(length).decode("utf-8")
+
     def varint(self) -> int:
         number = 0
         for shift in range(0, 35, 7):
@@ -152,16 +194,18 @@ class _Cursor:
             raise ValueError(f"{len(self._data) - self._position} bytes are left over")
 
 
-def decode_key(data: bytes) -> OffsetKey | GroupKey | None:
+def decode_key(data: bytes) -> Key | None:
     """None for a key of a type that is not used here. Raises CorruptDataError."""
     cursor = _Cursor(data)
-    key: OffsetKey | GroupKey
+    key: Key
     try:
         kind = cursor.int16()
         if kind in (0, OFFSET_COMMIT_KEY):
             key = OffsetKey(cursor.string(), cursor.string(), cursor.int32())
         elif kind == GROUP_METADATA_KEY:
             key = GroupKey(cursor.string())
+        elif kind == CLASSIC_METADATA_KEY:
+            key = ClassicGroupKey(cursor.string())
         else:
             return None
         cursor.end()
@@ -211,6 +255,37 @@ def decode_group_epoch(data: bytes) -> int:
     except ValueError as error:
         raise _corrupt("group", data, error) from error
     return epoch
+
+
+def decode_classic_group(data: bytes) -> ClassicGroupValue:
+    """Versions 0 to 3. Raises CorruptDataError."""
+    cursor = _Cursor(data)
+    try:
+        version = cursor.int16()
+        if not 0 <= version <= CLASSIC_METADATA_VALUE:
+            raise ValueError(f"version {version}")
+        value = ClassicGroupValue(cursor.string(), cursor.int32())
+        cursor.nullable_string()  # protocol
+        cursor.nullable_string()  # leader
+        if version >= 2:
+            cursor.int64()  # timestamp
+        for _ in range(cursor.int32()):
+            _pass_over_member(cursor, version)
+        cursor.end()
+    except ValueError as error:
+        raise _corrupt("classic group", data, error) from error
+    return value
+
+
+def _pass_over_member(cursor: _Cursor, version: int) -> None:
+    cursor.string()  # member id
+    if version >= 3:
+        cursor.nullable_string()  # instance id
+    cursor.string()  # client id
+    cursor.string()  # client host
+    cursor.take(4 if version == 0 else 8)  # timeouts: of the session, before it of rebalances
+    cursor.take(cursor.int32())  # subscription
+    cursor.take(cursor.int32())  # assignment
 
 
 def _corrupt(what: str, data: bytes, error: ValueError) -> CorruptDataError:

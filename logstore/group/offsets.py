@@ -67,8 +67,12 @@ class GroupOffsets:
         )
 
     def orphans(self, topics: TopicIds) -> list[TopicPartition]:
-        """What was committed for topics that are gone."""
-        return [part for part, value in self.values.items() if not is_current(part, value, topics)]
+        """What was committed for topics that are gone, and nothing else since."""
+        return [
+            part
+            for part, value in self.values.items()
+            if not is_current(part, value, topics) and part not in self.in_flight
+        ]
 
     def expired(self, now_ms: int, retention_ms: int) -> list[TopicPartition]:
         """Of a group that has no members."""
@@ -76,6 +80,7 @@ class GroupOffsets:
             part
             for part, value in self.values.items()
             if now_ms - max(value.commit_timestamp_ms, self.empty_since_ms) > retention_ms
+            and part not in self.in_flight
         ]
 
 

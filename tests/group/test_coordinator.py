@@ -258,7 +258,7 @@ def test_an_offset_beyond_the_end_of_the_log_is_lowered(rig):
 
 def test_records_of_other_types_are_passed_over(rig):
     rig.commit(5).result()
-    rig.journal.durable.append((b"\x00\x02\x00\x01g", b"classic"))
+    rig.journal.durable.append((b"\x00\x05\x00\x01g\x00\x01m", b"member"))
     rig.restart()
     assert rig.committed() == 5
 

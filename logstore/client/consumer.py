@@ -248,12 +248,13 @@ class Consumer:
         wait = ITERATION_SECONDS if idle_timeout is None else min(ITERATION_SECONDS, idle_timeout)
         while not self._closed:
             records = self.poll(wait, max_records=1)
-            record = records[0] if records else None
-            while record is not None:
-                yield record
-                record = self.take_ready()
+            if records:
+                record: Record | None = records[0]
+                while record is not None:
+                    yield record
+                    record = self.take_ready()
                 idle_since = self._clock.monotonic()
-            if idle_timeout is not None and self._clock.monotonic() - idle_since >= idle_timeout:
+            elif idle_timeout is not None and self._clock.monotonic() - idle_since >= idle_timeout:
                 return
 
     def take_ready(self) -> Record | None:

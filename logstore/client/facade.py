@@ -20,6 +20,7 @@ from logstore.store import LocalLogStore
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from logstore.remote import RemoteConfig
 
 C = TypeVar("C", Producer, Consumer)
 
@@ -49,14 +50,14 @@ def open(  # noqa: A001
     return Store(local, driver=DriverThread(local, clock) if driver else None)
 
 
-def connect(endpoint: str, **options: Any) -> Store:
+def connect(endpoint: str, *, config: RemoteConfig | None = None) -> Store:
     """Use the store that a server at `endpoint` ("host:port") serves over gRPC.
 
-    `options` are those of logstore.remote.RemoteConfig. Connecting is done by the first request.
+    Raises UnavailableError if nobody answers within the config's connect_timeout_ms.
     """
     from logstore.remote import connect_store
 
-    return Store(connect_store(endpoint, **options))
+    return Store(connect_store(endpoint, config=config))
 
 
 class Store:

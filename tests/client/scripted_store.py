@@ -50,7 +50,7 @@ class ScriptedStore:
     """Its topics have `partitions` each. `appends` holds all calls so far, answered or not."""
 
     def __init__(self, *topics: str, partitions: int = 1, max_message_bytes: int = 1 << 20) -> None:
-        self.topics = {name: partitions for name in topics}
+        self.topics = dict.fromkeys(topics, partitions)
         self.max_message_bytes = max_message_bytes
         self.appends: list[Append] = []
         self.on_append: Callable[[Append], None] = lambda call: None

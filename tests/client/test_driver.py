@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import logstore
+from logstore.client.driver import DriverThread
+from logstore.clock import SystemClock
+from logstore.errors import DiskFullError
+
+SECONDS_MAX = 30.0
+
+
+class DrivenStore:
+    """The driver's side of a store; says what was called."""
+
+    def __init__(self) -> None:
+        self.flushes = self.ticks = 0
+        self.deadline: float | None = None
+        self.error: Exception | None = None
+        self.on_flush: Callable[[], None] = lambda: None
+        self.on_deadline: Callable[[], None] = lambda: None
+        self._changed = threading.Condition()
+
+    def attach_driver(
+        self, *, on_flush: Callable[[], None], on_deadline: Callable[[], None]
+    ) -> None:
+        self.on_flush, self.on_deadline = on_flush, on_deadline
+
+    def next_deadline(self) -> float | None:
+        return self.deadline
+
+    def tick(self) -> None:
+        with self._changed:
+            self.ticks += 1
+            self._changed.notify_all()
+
+    def run_flush(self) -> None:
+        with self._changed:
+            self.flushes += 1
+            self._changed.notify_all()
+            error, self.error = self.error, None
+        if error is not None:
+            raise error
+
+    def run_maintenance(self) -> None:
+        pass
+
+    def wait_for(self, done: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(done, SECONDS_MAX)
+
+
+def test_it_flushes_when_told_and_ticks_when_due() -> None:
+    store, clock = DrivenStore(), SystemClock()
+    driver = DriverThread(store, clock)  # type: ignore[arg-type]
+    store.wait_for(lambda: store.ticks >= 1)
+    assert store.flushes == 0
+    store.on_flush()
+    store.wait_for(lambda: store.flushes == 1)
+    ticks = store.ticks
+    store.deadline = clock.monotonic()
+    store.on_deadline()
+    store.wait_for(lambda: store.ticks > ticks + 1)
+    driver.stop()
+    ticks = store.ticks
+    store.on_flush()
+    assert (store.flushes, store.ticks) == (1, ticks), "it has stopped"
+
+
+@pytest.mark.parametrize(
+    ("error", "level"), [(DiskFullError("full"), "WARNING"), (OSError("broken"), "ERROR")]
+)
+def test_it_logs_errors_and_goes_on(
+    error: Exception, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = DrivenStore()
+    with caplog.at_level(logging.WARNING, "logstore.client.driver"):
+        driver = DriverThread(store, SystemClock())  # type: ignore[arg-type]
+        store.error = error
+        store.on_flush()
+        store.wait_for(lambda: store.flushes == 1)
+        store.on_flush()
+        store.wait_for(lambda: store.flushes == 2)
+        driver.stop()
+    assert [record.levelname for record in caplog.records] == [level]
+
+
+def test_what_nobody_waits_for_becomes_visible_within_the_flush_interval(tmp_path: Path) -> None:
+    with logstore.open(tmp_path / "data") as store:
+        store.create_topic("t", configs={"flush_interval_ms": "20"})
+        with store.consumer("t") as consumer, store.producer(acks=1) as producer:
+            producer.send("t", b"x")
+            assert [record.value for record in consumer.poll(SECONDS_MAX)] == [b"x"]
+
+
+def test_closing_the_store_ends_the_thread(tmp_path: Path) -> None:
+    def drivers() -> set[str]:
+        names = {thread.name for thread in threading.enumerate()}
+        return {name for name in names if name.startswith("logstore-")}
+
+    before = drivers()
+    with logstore.open(tmp_path / "data"):
+        assert drivers() - before == {"logstore-driver"}
+    assert drivers() == before

@@ -12,12 +12,16 @@ from hypothesis import strategies as st
 from logstore.errors import CorruptDataError
 from logstore.group.offset_records import (
     NO_TOPIC_ID,
+    ClassicGroupKey,
+    ClassicGroupValue,
     GroupKey,
     OffsetKey,
     OffsetValue,
+    decode_classic_group,
     decode_group_epoch,
     decode_key,
     decode_offset,
+    encode_classic_group,
     encode_group_epoch,
     encode_key,
     encode_offset,
@@ -55,6 +59,29 @@ OFFSET_VALUE_LATER = bytes.fromhex(
 # ConsumerGroupMetadataValue: version 0, int32 epoch, no tagged fields; one with a metadata hash.
 GROUP_VALUE = bytes.fromhex("00000000000900")
 GROUP_VALUE_LATER = bytes.fromhex("00000000000901 00 08 0102030405060708")
+# GroupMetadataKey: int16 type 2, string group.
+CLASSIC_KEY = bytes.fromhex("00020002 6731")
+# GroupMetadataValue 3: protocol type "consumer", generation 9, no protocol, no leader, timestamp,
+# no members.
+CONSUMER = "0008 636f6e73756d6572"
+CLASSIC_VALUE = bytes.fromhex("0003" + CONSUMER + "00000009 ffff ffff 0000018bcfe56800 00000000")
+# As Kafka writes them: protocol "r", leader "m", one member "m" (its instance id "i" in version 3,
+# client "c", host "h", [rebalance and] session timeout) with two bytes each of subscription and
+# assignment.
+CLASSIC_HEAD = CONSUMER + "00000009 0001 72 0001 6d"
+CLASSIC_TAIL = "0001 63 0001 68 {} 00000002 abcd 00000002 ef01"
+CLASSIC_READ = {
+    0: "0000" + CLASSIC_HEAD + "00000001 0001 6d" + CLASSIC_TAIL.format("00002710"),
+    1: "0001" + CLASSIC_HEAD + "00000001 0001 6d" + CLASSIC_TAIL.format("00007530 00002710"),
+    2: "0002"
+    + CLASSIC_HEAD
+    + "0000018bcfe56800 00000001 0001 6d"
+    + CLASSIC_TAIL.format("00007530 00002710"),
+    3: "0003"
+    + CLASSIC_HEAD
+    + "0000018bcfe56800 00000001 0001 6d 0001 69"
+    + CLASSIC_TAIL.format("00007530 00002710"),
+}
 
 VALUE = OffsetValue(42, 5, "met", 1_700_000_000_000, TOPIC_ID)
 
@@ -62,7 +89,11 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 int32 = st.integers(-(2**31), 2**31 - 1)
 int64 = st.integers(-(2**63), 2**63 - 1)
 values = st.builds(OffsetValue, int64, int32, texts, int64, st.uuids())
-keys = st.one_of(st.builds(OffsetKey, texts, texts, int32), st.builds(GroupKey, texts))
+keys = st.one_of(
+    st.builds(OffsetKey, texts, texts, int32),
+    st.builds(GroupKey, texts),
+    st.builds(ClassicGroupKey, texts),
+)
 
 
 def test_keys_have_kafkas_bytes():
@@ -70,6 +101,8 @@ def test_keys_have_kafkas_bytes():
     assert decode_key(OFFSET_KEY) == OffsetKey("g1", "orders", 7)
     assert encode_key(GroupKey("g1")) == GROUP_KEY
     assert decode_key(GROUP_KEY) == GroupKey("g1")
+    assert encode_key(ClassicGroupKey("g1")) == CLASSIC_KEY
+    assert decode_key(CLASSIC_KEY) == ClassicGroupKey("g1")
 
 
 def test_a_key_of_the_first_version_is_read():
@@ -104,6 +137,24 @@ def test_group_epochs_have_kafkas_bytes():
     assert decode_group_epoch(GROUP_VALUE_LATER) == 9
 
 
+def test_classic_groups_are_written_as_empty_ones():
+    value = ClassicGroupValue("consumer", 9)
+    assert encode_classic_group(value, 1_700_000_000_000) == CLASSIC_VALUE
+    assert decode_classic_group(CLASSIC_VALUE) == value
+
+
+@pytest.mark.parametrize("version", CLASSIC_READ)
+def test_classic_groups_with_members_are_read(version):
+    data = bytes.fromhex(CLASSIC_READ[version])
+    assert decode_classic_group(data) == ClassicGroupValue("consumer", 9)
+
+
+@given(texts, int32, int64)
+def test_classic_groups_come_back(protocol_type, generation, timestamp_ms):
+    value = ClassicGroupValue(protocol_type, generation)
+    assert decode_classic_group(encode_classic_group(value, timestamp_ms)) == value
+
+
 @given(keys)
 def test_keys_come_back(key):
     assert decode_key(encode_key(key)) == key
@@ -123,10 +174,12 @@ def test_group_epochs_come_back(epoch):
 
 
 WHOLE = [
-    *((decode_key, data) for data in (OFFSET_KEY, GROUP_KEY)),
+    *((decode_key, data) for data in (OFFSET_KEY, GROUP_KEY, CLASSIC_KEY)),
     *((decode_offset, data) for data in VALUES_READ.values()),
     *((decode_offset, data) for data in (OFFSET_VALUE, OFFSET_VALUE_PLAIN, OFFSET_VALUE_LATER)),
     *((decode_group_epoch, data) for data in (GROUP_VALUE, GROUP_VALUE_LATER)),
+    (decode_classic_group, CLASSIC_VALUE),
+    *((decode_classic_group, bytes.fromhex(text)) for text in CLASSIC_READ.values()),
 ]
 
 
@@ -156,6 +209,9 @@ def test_bytes_left_over_are_corrupt(decode, data):
         (decode_offset, bytes.fromhex("0004" + OFFSET + EPOCH + "01" + TIMESTAMP + "01 00 01 00")),
         (decode_offset, bytes.fromhex("0004" + OFFSET + EPOCH + "808080808001")),
         (decode_group_epoch, bytes.fromhex("0001 00000009 00")),
+        (decode_classic_group, bytes.fromhex("0004" + CLASSIC_READ[3][4:])),
+        (decode_classic_group, bytes.fromhex("ffff" + CLASSIC_READ[0][4:])),
+        (decode_classic_group, bytes.fromhex("0000" + CONSUMER + "00000009 fffe ffff 00000000")),
         (decode_group_epoch, bytes.fromhex("0000 00000009 ffffffff7f")),
     ],
 )
@@ -164,7 +220,7 @@ def test_what_no_writer_writes_is_corrupt(decode, data):
         decode(data)
 
 
-DECODERS = (decode_key, decode_offset, decode_group_epoch)
+DECODERS = (decode_key, decode_offset, decode_group_epoch, decode_classic_group)
 
 
 def read_or_corrupt(data: bytes) -> None:

@@ -152,7 +152,7 @@ class ConsumeLane:
                 self._to_set = dict(self._places)
                 self._to_remove.clear()
                 self._to_grant = room_bytes
-            call = connection.consume_stream(self._requests(stream))
+            call: Any = connection.consume_stream(self._requests(stream))
             with self._changed:
                 self._call = call
                 if self._closed:
@@ -162,9 +162,13 @@ class ConsumeLane:
                 self._hand_on(memoryview(data))
         except grpc.RpcError as failure:
             error = error_from_call(failure, self.endpoint)
+            # The failure is the call itself, and its traceback holds this frame, which holds the
+            # call: a cycle that would be collected at exit, where gRPC waits for ever.
+            failure.__traceback__ = None
         except (LogStoreError, ValueError) as failure:  # closed: ours, or gRPC's word for it
             error = UnavailableError(str(failure))
         finally:
+            call = None
             with self._changed:
                 self._stream = self._call = None
                 self._changed.notify_all()

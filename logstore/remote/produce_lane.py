@@ -171,7 +171,7 @@ class ProduceLane:
             connection = self._connections.get(self.endpoint)
             with self._changed:
                 self._stream, self._is_open = stream, False
-            call = connection.produce_stream(self._requests(stream))
+            call: Any = connection.produce_stream(self._requests(stream))
             with self._changed:
                 self._call = call
                 if self._closed:
@@ -185,9 +185,13 @@ class ProduceLane:
                 self._settle(self._results(data))
         except grpc.RpcError as failure:
             error = error_from_call(failure, self.endpoint)
+            # The failure is the call itself, and its traceback holds this frame, which holds the
+            # call: a cycle that would be collected at exit, where gRPC waits for ever.
+            failure.__traceback__ = None
         except (LogStoreError, ValueError) as failure:  # closed: ours, or gRPC's word for it
             error = UnavailableError(str(failure))
         finally:
+            call = None
             with self._changed:
                 self._stream = self._call = None
                 self._changed.notify_all()

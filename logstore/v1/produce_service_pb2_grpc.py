@@ -76,7 +76,9 @@ class ProduceServiceServicer(object):
         its correlation id. A batch that fails does not end the stream or hold up the others: an
         idempotent producer relies on its sequence numbers to keep the order then.
 
-        The server stops reading the stream while too many batches are unanswered. When the client
+        The server takes the stream by sending its headers, with "logstore-ready", before anything is
+        sent to it: a client that waits for them knows that nothing is stored of a stream that failed
+        without. The server stops reading the stream while too many batches are unanswered. When the client
         ends its side, the server answers what is left and ends the stream with OK. When the server
         shuts down, it answers all it has read and ends the stream with UNAVAILABLE: what has no
         result was not stored and may be sent to whoever serves the partition then. When the stream

@@ -99,6 +99,8 @@ class FileNode:
         self._buffer = larger
 
     def _write_buffers(self, data: bytes, position: int) -> None:
+        if not data:
+            return
         for buffer in (self._buffer, *self._older):
             room = max(0, min(len(data), len(buffer) - position))
             if room:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from logstore.testing.file_node import ANONYMOUS_MAP_BYTES_MIN, SECTOR_BYTES, FileNode
 
-SIZE_MAX = 3 * SECTOR_BYTES
+SIZE_MAX = 12 * SECTOR_BYTES  # past the smallest buffer
 CHANGES = st.lists(
     st.one_of(
         st.tuples(st.just("write"), st.integers(0, SIZE_MAX), st.integers(1, SIZE_MAX)),
@@ -152,6 +152,15 @@ def test_maps_of_every_age_see_later_writes() -> None:
     node.write(b"again", 95)
     assert [bytes(view[95:100]) for view in maps] == [b"again"] * 4
     assert all(view.readonly for view in maps)
+
+
+def test_a_cut_before_the_first_write_leaves_a_whole_buffer() -> None:
+    node = FileNode()
+    node.set_size(4097)
+    node.set_size(4096)
+    node.write(b"a", 0)
+    assert everything(node) == b"a" + bytes(4095)
+    assert bytes(node.map(4096)) == everything(node)
 
 
 def test_a_size_costs_no_memory() -> None:

@@ -7,6 +7,7 @@ that somebody reads is given to exactly one member that reads the topic.
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
@@ -85,35 +86,77 @@ def assign_sticky(
                 free.append(part)
             else:
                 assignment[member].add(part)
+    load = _Load(assignment, readers)
     # Partitions that few can read go first, so that they do not overload a member later.
     for part in sorted(free, key=lambda part: (len(readers[part.topic]), part)):
-        emptiest = min(readers[part.topic], key=lambda member: (len(assignment[member]), member))
-        assignment[emptiest].add(part)
-    _even_out(assignment, readers)
+        assignment[load.emptiest_reader(part.topic)].add(part)
+    _even_out(assignment, load)
     return assignment
 
 
-def _even_out(assignment: Assignment, readers: Mapping[str, list[str]]) -> None:
+class _Load:
+    """Who of a topic's readers has fewest partitions, as the assignment changes.
+
+    One heap of (count, member) for each set of readers. A count in it may be too low, for then it
+    is mended when it comes up; so who loses a partition has to be told by `lost_one`.
+    """
+
+    def __init__(self, assignment: Assignment, readers: Mapping[str, list[str]]) -> None:
+        self._assignment = assignment
+        heaps: dict[tuple[str, ...], list[tuple[int, str]]] = {}
+        self._heap_of: dict[str, list[tuple[int, str]]] = {}
+        for topic, members in readers.items():
+            key = tuple(members)
+            if key not in heaps:
+                heaps[key] = sorted((len(assignment[member]), member) for member in members)
+            self._heap_of[topic] = heaps[key]
+        self._heaps_with: dict[str, list[list[tuple[int, str]]]] = defaultdict(list)
+        for key, heap in heaps.items():
+            for member in key:
+                self._heaps_with[member].append(heap)
+
+    def emptiest_reader(self, topic: str) -> str:
+        """The first by name of equals."""
+        heap = self._heap_of[topic]
+        while True:
+            count, member = heap[0]
+            present = len(self._assignment[member])
+            if count == present:
+                return member
+            heapq.heapreplace(heap, (present, member))
+
+    def lost_one(self, member: str) -> None:
+        for heap in self._heaps_with[member]:
+            heapq.heappush(heap, (len(self._assignment[member]), member))
+
+
+def _even_out(assignment: Assignment, load: _Load) -> None:
     """Move one partition at a time from the fullest member that can give to one that is emptier
     by two or more. Ends: each move lowers the sum of the squares of the counts."""
-    while True:
+    while _unevenness(assignment) > 1:
         for giver in sorted(assignment, key=lambda member: (-len(assignment[member]), member)):
-            move = _best_move(giver, assignment, readers)
+            move = _best_move(giver, assignment, load)
             if move is not None:
                 part, taker = move
                 assignment[giver].remove(part)
                 assignment[taker].add(part)
+                load.lost_one(giver)
                 break
         else:
             return
 
 
+def _unevenness(assignment: Assignment) -> int:
+    sizes = [len(owned) for owned in assignment.values()]
+    return max(sizes, default=0) - min(sizes, default=0)
+
+
 def _best_move(
-    giver: str, assignment: Assignment, readers: Mapping[str, list[str]]
+    giver: str, assignment: Assignment, load: _Load
 ) -> tuple[TopicPartition, str] | None:
     best: tuple[int, str, str] | None = None
     for topic in sorted({part.topic for part in assignment[giver]}):
-        taker = min(readers[topic], key=lambda member: (len(assignment[member]), member))
+        taker = load.emptiest_reader(topic)
         candidate = (len(assignment[taker]), taker, topic)
         if best is None or candidate < best:
             best = candidate

@@ -48,6 +48,11 @@ _GONE = object()
 TOPIC_AGE_MAX = 30.0  # seconds after which partitions added meanwhile are looked for
 
 
+_Columns = tuple[
+    tuple[bytes | None, ...], tuple[bytes | None, ...] | None, tuple[int, ...] | None, int, None
+]
+
+
 class _Topic:
     """What send needs to know of a topic."""
 
@@ -182,7 +187,8 @@ class Producer:
         timestamps_ms: Sequence[int] | None = None,
         partition: int | None = None,
     ) -> Deliveries:
-        """Add many records by columns, far faster than one by one. Raises as `send` does."""
+        """Add many records by columns, far faster than one by one. Raises as `send` does; the
+        records before the one that could not be sent are then on their way."""
         state = self._topics.get(topic) or self._load_topic(topic)
         now_ms = self._now_ms()
         for column in (keys, timestamps_ms):
@@ -219,30 +225,44 @@ class Producer:
         done = 0
         while done < len(values):
             end = done + EXTEND_RECORDS
+            columns = (
+                tuple(values[done:end]),
+                None if keys is None else tuple(keys[done:end]),
+                None if timestamps is None else tuple(timestamps[done:end]),
+                now_ms,
+                None,
+            )
             with self._lock:
                 target = queue or state.sticky
-                batch = target.filling
-                if batch is None and queue is None:
+                if queue is None and target.filling is None:
                     target = state.next_sticky()
-                    batch = target.filling
-                added = 0
-                if batch is not None and batch.builder is not None:
-                    added = batch.builder.extend(
-                        tuple(values[done:end]),
-                        None if keys is None else tuple(keys[done:end]),
-                        None if timestamps is None else tuple(timestamps[done:end]),
-                        now_ms,
-                        None,
-                    )
-                if batch is None or added == 0:
-                    if batch is not None and queue is None:
+                batch = target.filling
+                added = 0 if batch is None else self._fill(batch, columns)
+                while batch is None or added == 0:
+                    if queue is None and batch is not None:
                         target.seal()
                         target = state.next_sticky()
-                    self._open(target, self._size(state, None, values[done]))
-                    continue
-                runs.append((batch, batch.record_count, added))
-                batch.record_count += added
+                    batch = self._open(target, self._size(state, None, values[done]))
+                    added = self._fill(batch, columns)
+                runs.append((batch, batch.record_count - added, added))
             done += added
+
+    def _fill(self, batch: Batch, columns: _Columns) -> int:
+        """Under the lock: how many records the batch took."""
+        assert batch.builder is not None
+        try:
+            return batch.builder.extend(*columns)
+        finally:
+            batch.record_count = batch.builder.record_count
+            self._forget_if_empty(batch)
+
+    def _forget_if_empty(self, batch: Batch) -> None:
+        """Under the lock: a batch whose first record was refused must not be sent."""
+        if batch.record_count == 0:
+            batch.queue.filling = None
+            del self._unfinished[batch]
+            self._buffered_bytes -= batch.charge
+            self._drained.notify_all()
 
     def may_block(self, topic: str, size_bytes: int) -> bool:
         """Whether sending so many bytes might have to wait: the topic is new to the producer, or
@@ -337,12 +357,13 @@ class Producer:
         )
         while True:
             batch = queue.filling
-            if (
-                batch is not None
-                and batch.builder is not None
-                and batch.builder.try_append(key, value, timestamp_ms, headers)
-            ):
-                return batch
+            if batch is not None and batch.builder is not None:
+                try:
+                    if batch.builder.try_append(key, value, timestamp_ms, headers):
+                        return batch
+                except BaseException:
+                    self._forget_if_empty(batch)
+                    raise
             self._open(queue, size)
 
     def _size(self, state: _Topic, key: bytes | None, value: bytes | None) -> int:

@@ -45,7 +45,7 @@ class ProducerSettings:
     compression: str = "none"
     batch_bytes: int = 256 << 10
     linger: float = 0.002
-    delivery_timeout: float = 120.0
+    delivery_timeout: float = 120.0  # after its linger
     retry_backoff: float = 0.05
     retry_backoff_max: float = 1.0
     idempotent: bool = True
@@ -65,6 +65,7 @@ class Batch:
         "deadline",
         "identity",
         "linger_until",
+        "number",
         "pending",
         "queue",
         "record_count",
@@ -75,6 +76,7 @@ class Batch:
     def __init__(self, queue: PartitionQueue, builder: BatchBuilder, now: float) -> None:
         settings = queue.settings
         self.queue = queue
+        self.number = queue.next_number()
         self.builder: BatchBuilder | None = builder
         self.data: bytearray | None = None  # once built: what is sent, and sent again
         self.record_count = 0
@@ -83,7 +85,7 @@ class Batch:
         self.sequence = 0
         self.tries = 0
         self.linger_until = now + settings.linger
-        self.deadline = now + settings.delivery_timeout
+        self.deadline = self.linger_until + settings.delivery_timeout
         self.pending: Pending[Appended] = Pending()
 
 
@@ -104,6 +106,12 @@ class PartitionQueue:
     identity: ProducerIdentity | None = None
     needs_identity: bool = True
     next_sequence: int = 0
+    opened: int = 0
+
+    def next_number(self) -> int:
+        """Batches are numbered in the order of their records."""
+        self.opened += 1
+        return self.opened
 
     @property
     def is_idle(self) -> bool:
@@ -163,10 +171,20 @@ class PartitionQueue:
             self.next_sequence = (self.next_sequence + batch.record_count) % SEQUENCES
         return batch
 
+    @property
+    def expires_at(self) -> float | None:
+        """When the oldest batch that waits to be sent is out of time; None: not before an event."""
+        if self.in_flight or self.failed:
+            return None
+        oldest = self.ready[0] if self.ready else self.filling
+        return None if oldest is None else oldest.deadline
+
     def expired(self, now: float) -> Iterator[Batch]:
         """Batches that wait to be sent and are out of time, oldest first; they are taken out."""
         if self.in_flight or self.failed:
             return
+        if self.filling is not None and self.filling.deadline <= now:
+            self.seal()
         while self.ready and self.ready[0].deadline <= now:
             batch = self.ready.popleft()
             self.gave_up(batch)
@@ -182,7 +200,7 @@ class PartitionQueue:
         del self.in_flight[batch]
         if batch.identity is not None and isinstance(error, DuplicateSequenceError):
             verdict: LogStoreError | None = error  # stored, but nobody knows where any more
-        elif self._may_retry(batch, error):
+        elif error.retriable or self._is_gap_explained(batch, error):
             verdict = None
             if isinstance(error, OutOfOrderSequenceError) and self.needs_identity:
                 batch.identity = None  # not stored, and never will be under this identity
@@ -216,13 +234,13 @@ class PartitionQueue:
         for batch in self.ready:
             batch.identity = None
 
-    def _may_retry(self, batch: Batch, error: LogStoreError) -> bool:
-        if error.retriable:
-            return True
-        # What was sent behind a batch that failed finds a gap; it is right again after that one,
-        # or, if that one was given up, under a new producer id.
+    def _is_gap_explained(self, batch: Batch, error: LogStoreError) -> bool:
+        """What was sent behind a batch that failed, or whose answer is not here yet, finds a gap.
+        It is right again after that one, or, if that one was given up, under a new producer id."""
         return isinstance(error, OutOfOrderSequenceError) and (
-            bool(self.failed) or self.needs_identity
+            bool(self.failed)
+            or self.needs_identity
+            or any(other.number < batch.number for other in self.in_flight)
         )
 
     def _schedule(self, batch: Batch, now: float) -> None:
@@ -236,6 +254,6 @@ class PartitionQueue:
     def _requeue(self) -> None:
         """When nothing is in flight, what failed goes before what waits, in its old order."""
         if self.failed and not self.in_flight:
-            self.failed.sort(key=lambda batch: batch.deadline)
+            self.failed.sort(key=lambda batch: batch.number)
             self.ready.extendleft(reversed(self.failed))
             self.failed = []

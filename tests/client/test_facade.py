@@ -122,5 +122,5 @@ def test_without_a_driver_the_caller_keeps_the_time(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_not_there_is_told() -> None:
-    with pytest.raises(UnavailableError, match="127.0.0.1:1"):
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1"):
         logstore.connect("127.0.0.1:1", config=RemoteConfig(connect_timeout_ms=100))

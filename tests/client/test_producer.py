@@ -286,6 +286,44 @@ def test_a_record_over_the_topics_limit_is_refused_and_the_rest_goes_on(make: Ma
     assert values == [b"before", b"fits", b"after"]
 
 
+def test_a_value_of_a_wrong_type_is_refused_and_the_rest_goes_on(
+    make: Made, store: ScriptedStore
+) -> None:
+    store.answer_all()
+    producer = make(store, linger_ms=0)
+    for _ in range(2):  # once into a new batch, once behind another record
+        with pytest.raises((InvalidRequestError, TypeError)):
+            producer.send("t", "text")  # type: ignore[arg-type]
+        with pytest.raises((InvalidRequestError, TypeError)):
+            producer.send_many("t", ["text"])  # type: ignore[list-item]
+        with pytest.raises((InvalidRequestError, TypeError)):
+            producer.send_many("t", [b"good", "text"])  # type: ignore[list-item]
+    assert producer.send("t", b"after").result(SECONDS_MAX).offset == 2
+    producer.flush(SECONDS_MAX)
+    values = [value for call in store.appends for value in call.values]
+    assert values == [b"good", b"good", b"after"]
+
+
+def test_a_batch_is_never_sent_empty(make: Made, wide: ScriptedStore) -> None:
+    """Nothing lets the thread in between the opening of a batch and its first record."""
+    wide.answer_all()
+    producer = make(wide, linger_ms=0, batch_bytes=1024, buffer_bytes_max=4096)
+    stop = threading.Event()
+
+    def flush() -> None:
+        while not stop.is_set():
+            producer.flush(SECONDS_MAX)
+
+    flushing = threading.Thread(target=flush)
+    flushing.start()
+    for _ in range(20):
+        producer.send_many("t", [bytes(100)] * 100)
+    stop.set()
+    flushing.join(SECONDS_MAX)
+    producer.flush(SECONDS_MAX)
+    assert sum(len(call.values) for call in wide.appends) == 2000
+
+
 @pytest.mark.parametrize(
     "options",
     [{"acks": 2}, {"batch_bytes": 100}, {"batch_bytes": 2048, "buffer_bytes_max": 2047}],

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from logstore.api import OFFSET_UNKNOWN, Appended
 from logstore.client.producer_core import Batch
 from logstore.errors import LogStoreError
 
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
 
 class RecordMetadata(NamedTuple):
-    """Where a record is. `timestamp` in ms; the log's time if the topic keeps that."""
+    """Where a record is. `timestamp` in ms; the log's time if the topic keeps that.
+
+    `offset` is -1 where the store does not say it (possible with acks=0).
+    """
 
     topic: str
     partition: int
@@ -57,7 +65,7 @@ class Delivery:
         if stored.log_append_time_ms >= 0:
             timestamp = stored.log_append_time_ms
         return RecordMetadata(
-            batch.queue.topic, batch.queue.partition, stored.base_offset + self._index, timestamp
+            batch.queue.topic, batch.queue.partition, _offset(stored, self._index), timestamp
         )
 
     def expedite(self) -> None:
@@ -66,8 +74,11 @@ class Delivery:
             self._batch.queue.expedite(self._batch)
 
     def add_callback(self, callback: Callable[[Delivery], None]) -> None:
-        """Call back with this object once it is done, in another thread; must not block."""
-        self._batch.pending.add_done_callback(lambda _: callback(self))
+        """Call back with this object once it is done, in another thread; must not block.
+
+        What the callback raises is logged.
+        """
+        self._batch.pending.add_done_callback(lambda _: tell(callback, self))
 
 
 class Deliveries:
@@ -96,7 +107,7 @@ class Deliveries:
             StoredRun(
                 batch.queue.topic,
                 batch.queue.partition,
-                batch.pending.result(timeout).base_offset + first,
+                _offset(batch.pending.result(timeout), first),
                 count,
             )
             for batch, first, count in self._runs
@@ -109,7 +120,10 @@ class Deliveries:
                 batch.queue.expedite(batch)
 
     def add_callback(self, callback: Callable[[Deliveries], None]) -> None:
-        """Call back with this object once all are done, in another thread; must not block."""
+        """Call back with this object once all are done, in another thread; must not block.
+
+        What the callback raises is logged.
+        """
         left = iter(self._runs)
 
         def go_on(_: object) -> None:
@@ -117,6 +131,19 @@ class Deliveries:
                 if not batch.pending.done:
                     batch.pending.add_done_callback(go_on)
                     return
-            callback(self)
+            tell(callback, self)
 
         go_on(None)
+
+
+def _offset(stored: Appended, index: int) -> int:
+    """Of the record at `index` of its batch; a store does not know it of every batch."""
+    return OFFSET_UNKNOWN if stored.base_offset < 0 else stored.base_offset + index
+
+
+def tell(callback: Callable[[T], None], news: T) -> None:
+    """Run a user's callback in a thread that is not the user's: an error of it ends there."""
+    try:
+        callback(news)
+    except Exception:
+        _log.exception("a callback of a producer or consumer failed")

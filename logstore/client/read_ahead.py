@@ -11,7 +11,16 @@ from typing import NamedTuple
 
 from logstore.api import TopicPartition
 from logstore.client.positions import Positions
-from logstore.record import Columns, Record, concat_columns, decode_columns, decode_records
+from logstore.errors import BatchChecksumError, InvalidBatchError
+from logstore.record import (
+    Columns,
+    Record,
+    check_crc,
+    concat_columns,
+    decode_columns,
+    decode_records,
+    parse_header,
+)
 from logstore.record import iter_batches as split_batches
 
 DECOMPRESSED_BYTES_MAX = 1 << 30  # of one batch; stores refuse far smaller ones
@@ -36,19 +45,29 @@ class ReadAhead:
         self._batches.extend(_Fetched(part, batch) for batch in split_batches(data))
 
     def decode(self, records: int) -> bool:
-        """Decode until there are so many records; whether there is any."""
+        """Decode until there are so many records; whether there is any.
+
+        Raises InvalidBatchError for a batch that cannot be decoded, once all before it is handed
+        out; and again until the partition is dropped, so that nothing is passed over unseen.
+        """
         while self._batches and len(self._records) < records:
-            part, batch = self._batches.popleft()
+            part, batch = self._batches[0]
             position = self._positions.get(part)
             if position is not None:
-                self._records.extend(
-                    decode_records(
+                try:
+                    _check(part, batch)
+                    decoded = decode_records(
                         batch,
                         *part,
                         from_offset=position,
                         decompressed_bytes_max=DECOMPRESSED_BYTES_MAX,
                     )
-                )
+                except InvalidBatchError:
+                    if self._records:
+                        return True
+                    raise
+                self._records.extend(decoded)
+            self._batches.popleft()
         return bool(self._records)
 
     def take(self, records: int) -> list[Record]:
@@ -62,16 +81,27 @@ class ReadAhead:
         return taken
 
     def take_columns(self) -> list[tuple[TopicPartition, Columns]]:
-        """Hand out all batches; none of their partitions may have decoded records left."""
+        """Hand out all batches; none of their partitions may have decoded records left.
+
+        Raises InvalidBatchError as `decode` does.
+        """
         found: dict[TopicPartition, list[Columns]] = {}
         while self._batches:
-            part, batch = self._batches.popleft()
+            part, batch = self._batches[0]
             position = self._positions.get(part)
             if position is None:
+                self._batches.popleft()
                 continue
-            columns = decode_columns(
-                batch, from_offset=position, decompressed_bytes_max=DECOMPRESSED_BYTES_MAX
-            )
+            try:
+                _check(part, batch)
+                columns = decode_columns(
+                    batch, from_offset=position, decompressed_bytes_max=DECOMPRESSED_BYTES_MAX
+                )
+            except InvalidBatchError:
+                if found:
+                    break
+                raise
+            self._batches.popleft()
             if len(columns):
                 found.setdefault(part, []).append(columns)
                 self._positions.advance(part, columns.offsets[-1] + 1)
@@ -90,4 +120,17 @@ class ReadAhead:
             record
             for record in self._records
             if TopicPartition(record.topic, record.partition) not in parts
+        )
+
+
+def _check(part: TopicPartition, batch: memoryview) -> None:
+    """A last look at the bytes, after every disk and wire that they went through."""
+    if not check_crc(batch):
+        offset = parse_header(batch).base_offset
+        raise BatchChecksumError(
+            f"{part.topic}-{part.partition}: the batch at offset {offset} came damaged: CRC-32C "
+            "does not match; poll again to see it again, seek past it to go on without it",
+            topic=part.topic,
+            partition=part.partition,
+            offset=offset,
         )

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import logging
+
+from operator import attrgetter
+
 import pytest
 
-from logstore.api import Appended
+from logstore.api import OFFSET_UNKNOWN, Appended
 from logstore.client.delivery import Deliveries, Delivery
 from logstore.client.producer_core import Batch, PartitionQueue, ProducerSettings
 from logstore.errors import RequestTimeoutError, StorageFailedError
 
+is_done = attrgetter("done")
 STORED = Appended(10, 12, -1, 0, False)
 
 
@@ -23,10 +28,10 @@ def queue(expedited: list[Batch]) -> PartitionQueue:
 def test_a_delivery_is_where_its_record_is(queue: PartitionQueue) -> None:
     batch = queue.open_batch(0.0)
     delivery = Delivery(batch, 2, 77)
-    assert not delivery.done
+    assert not is_done(delivery)
     assert delivery.error is None
     batch.pending.set_result(STORED)
-    assert delivery.done
+    assert is_done(delivery)
     assert delivery.result() == ("t", 3, 12, 77)
 
 
@@ -67,9 +72,9 @@ def test_deliveries_are_runs(queue: PartitionQueue) -> None:
     together = Deliveries([(first, 1, 2), (second, 0, 5)])
     assert len(together) == 7
     first.pending.set_result(STORED)
-    assert not together.done
+    assert not is_done(together)
     second.pending.set_result(STORED._replace(base_offset=13))
-    assert together.done
+    assert is_done(together)
     assert together.result() == [("t", 3, 11, 2), ("t", 3, 13, 5)]
 
 
@@ -87,3 +92,30 @@ def test_deliveries_call_back_once_when_all_are_done(
     assert told == [together]
     together.add_callback(told.append)
     assert told == [together, together]
+
+
+def test_a_callback_that_fails_is_logged_and_harms_nobody(
+    queue: PartitionQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = queue.open_batch(0.0)
+    told: list[Delivery] = []
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    delivery = Delivery(batch, 0, 77)
+    delivery.add_callback(fail)
+    delivery.add_callback(told.append)
+    Deliveries([(batch, 0, 1)]).add_callback(fail)
+    with caplog.at_level(logging.ERROR, "logstore.client.delivery"):
+        batch.pending.set_result(STORED)
+    assert told == [delivery]
+    assert len(caplog.records) == 2
+
+
+def test_a_store_that_does_not_know_the_offset_gives_none(queue: PartitionQueue) -> None:
+    batch = queue.open_batch(0.0)
+    batch.pending.set_result(STORED._replace(base_offset=OFFSET_UNKNOWN))
+    assert Delivery(batch, 3, 77).result().offset == OFFSET_UNKNOWN
+    (run,) = Deliveries([(batch, 3, 1)]).result()
+    assert run.base_offset == OFFSET_UNKNOWN

@@ -5,6 +5,7 @@ import pytest
 from logstore.api import TopicPartition
 from logstore.client.positions import Positions
 from logstore.client.read_ahead import ReadAhead
+from logstore.errors import InvalidBatchError
 from logstore.record import encode_batch
 
 A, B = TopicPartition("t", 0), TopicPartition("t", 1)
@@ -75,3 +76,34 @@ def test_dropping_a_partition(ahead: ReadAhead) -> None:
     ahead.drop({A})
     assert ahead.decode(100)
     assert [record.value for record in ahead.take(100)] == [b"b0"]
+
+
+def test_a_batch_that_cannot_be_decoded_is_told_again_and_nothing_passes_it(
+    ahead: ReadAhead, positions: Positions
+) -> None:
+    torn = bytearray(batch(b"a4", base_offset=4))
+    torn[-3:] = b"\xff\xff\xff"
+    ahead.add(A, memoryview(torn))
+    ahead.add(A, memoryview(batch(b"a5", base_offset=5)))
+    assert ahead.decode(100)
+    assert len(ahead.take(100)) == 4
+    for _ in range(2):
+        with pytest.raises(InvalidBatchError):
+            ahead.decode(100)
+        with pytest.raises(InvalidBatchError):
+            ahead.take_columns()
+    assert positions.get(A) == 4
+    ahead.drop({A})
+    assert not ahead.decode(100)
+
+
+def test_columns_before_a_batch_that_cannot_be_decoded_are_handed_out(
+    ahead: ReadAhead, positions: Positions
+) -> None:
+    torn = bytearray(batch(b"b1", base_offset=1))
+    torn[-3:] = b"\xff\xff\xff"
+    ahead.add(B, memoryview(torn))
+    assert [part for part, _ in ahead.take_columns()] == [A, B]
+    assert positions.get(B) == 1
+    with pytest.raises(InvalidBatchError):
+        ahead.take_columns()

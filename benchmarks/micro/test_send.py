@@ -4,8 +4,8 @@
 
 Against a store that answers every append at once and keeps nothing (the producer's own cost), and
 against an embedded store (fsync'd log, the producer's thread and the disk at work beside the
-caller). 100-byte values; linger and batch size as by default. The buffer takes all of a round, so that no
-`send` waits for the store.
+caller). 100-byte values; linger and batch size as by default. The buffer takes all of a round, so
+that no `send` waits for the store.
 """
 
 from __future__ import annotations

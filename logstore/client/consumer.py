@@ -22,6 +22,7 @@ from logstore.api import (
     OffsetToCommit,
     TopicPartition,
 )
+from logstore.client.delivery import tell
 from logstore.client.group_session import GroupSession
 from logstore.client.membership import Subscription
 from logstore.client.positions import Positions
@@ -110,6 +111,7 @@ class Consumer:
         self._assignor = assignor
         self._session_timeout = session_timeout
         self._max_poll_interval = max_poll_interval
+        self._wait_max = max_poll_interval / 3  # a long poll is no missing poll
         self._max_poll_records = max_poll_records
         self._request_timeout = request_timeout
         self._clock = clock or SystemClock()
@@ -126,13 +128,17 @@ class Consumer:
         self._committed_at = self._clock.monotonic()
         self._closed = False
         if topics:
-            self.subscribe(topics)
+            try:
+                self.subscribe(topics)
+            except BaseException:
+                self.close()
+                raise
 
     # --- what to read -----------------------------------------------------------------------
 
     def subscribe(
         self,
-        topics: Iterable[str] = (),
+        topics: Iterable[str] | str = (),
         *,
         pattern: str | None = None,
         on_assigned: OnPartitions | None = None,
@@ -143,10 +149,10 @@ class Consumer:
 
         The callbacks run inside poll and close: `on_revoked` before partitions are given up,
         `on_lost` when they are another's already, `on_assigned` before the first record of new
-        ones. Ends an earlier subscription.
+        ones (again if it raises). Ends an earlier subscription.
         """
         self._check_open()
-        names = tuple(topics)
+        names = (topics,) if isinstance(topics, str) else tuple(topics)
         self.unsubscribe()
         self._on_assigned, self._on_revoked, self._on_lost = on_assigned, on_revoked, on_lost
         if self._group is None:
@@ -261,7 +267,7 @@ class Consumer:
         """The next record, if it is read and decoded already and nothing else has to be done
         before it. Never blocks; None says that a poll is due."""
         session = self._session
-        if self._closed or (session is not None and session.has_changes):
+        if self._closed or (session is not None and session.has_changes) or self._is_commit_due:
             return None
         if session is not None:
             session.polled()
@@ -274,23 +280,24 @@ class Consumer:
         if self._session is not None:
             self._session.polled()
             self._follow_group(self._session)
-        if (
-            self._auto_commit_interval is not None
-            and self._clock.monotonic() - self._committed_at >= self._auto_commit_interval
-        ):
+        if self._is_commit_due:
             self._committed_at = self._clock.monotonic()
             self.commit_async()
+
+    @property
+    def _is_commit_due(self) -> bool:
+        return (
+            self._auto_commit_interval is not None
+            and self._clock.monotonic() - self._committed_at >= self._auto_commit_interval
+        )
 
     def _fetch(self, deadline: float) -> bool:
         """Wait for batches until `deadline` or a wake; whether there are any."""
         while True:
             left = deadline - self._clock.monotonic()
-            failure: LogStoreError | None = None
-            for item in self._reader.poll(max(0.0, left)):
-                # all are taken, since the reader does not give the others again
-                failure = self._take_fetched(item) or failure
-            if failure is not None:
-                raise failure
+            if self._session is not None:
+                self._session.polled()
+            self._take_fetched(self._reader.poll(max(0.0, min(left, self._wait_max))))
             if self._session is not None:
                 self._follow_group(self._session)
             if self._ahead.has_batches:
@@ -299,20 +306,40 @@ class Consumer:
                 self._woken = False
                 return False
 
-    def _take_fetched(self, item: FetchedPartition) -> LogStoreError | None:
-        """Returns what the user has to be told."""
+    def _take_fetched(self, items: Sequence[FetchedPartition]) -> None:
+        """Takes all of them, since the reader does not give them again, then raises what the user
+        has to be told; the next poll raises it again if it has not passed."""
+        retriable = lasting = None
+        for item in items:
+            error = self._take_item(item)
+            if error is None:
+                continue
+            part = TopicPartition(item.topic, item.partition)
+            self._ahead.drop({part})
+            self._restart(part)
+            if error.retriable:
+                retriable = error
+            else:
+                lasting = error
+        if lasting is not None:
+            raise lasting
+        if retriable is not None:
+            time.sleep(RETRY_SECONDS)
+
+    def _take_item(self, item: FetchedPartition) -> LogStoreError | None:
+        """Returns why the partition has to be read again from the position."""
         part = TopicPartition(item.topic, item.partition)
         if part not in self._positions or self._positions.is_paused(part):
             return None
-        if item.error is None:
-            self._ahead.add(part, item.data)
-        elif isinstance(item.error, OffsetOutOfRangeError) and self._reset is not None:
-            self._start_at(self._look_up([part], self._reset))
-        elif item.error.retriable:
-            time.sleep(min(RETRY_SECONDS, self._request_timeout))
-            self._restart(part)
-        else:
-            return item.error
+        try:
+            if item.error is None:
+                self._ahead.add(part, item.data)
+            elif isinstance(item.error, OffsetOutOfRangeError) and self._reset is not None:
+                self._start_at(self._look_up([part], self._reset))
+            else:
+                return item.error
+        except LogStoreError as error:
+            return error
         return None
 
     # --- positions --------------------------------------------------------------------------
@@ -413,10 +440,11 @@ class Consumer:
         offsets: Offsets | None = None,
         on_done: Callable[[LogStoreError | None], None] | None = None,
     ) -> None:
-        """The same without waiting; `on_done` is called from another thread, with the error."""
+        """The same without waiting; `on_done` is called from another thread, with the error. What
+        it raises is logged."""
         pending = self._commit(self._positions.uncommitted() if offsets is None else offsets)
         if on_done is not None:
-            pending.add_done_callback(lambda done: on_done(done.error))
+            pending.add_done_callback(lambda done: tell(on_done, done.error))
 
     def _commit(self, offsets: Offsets) -> Pending[None]:
         if self._group is None:
@@ -453,7 +481,12 @@ class Consumer:
             self._give_up(revoked, session)
         new = session.take_new()
         if new:
-            self._take(new)
+            try:
+                self._take(new)
+            except BaseException:
+                self._forget(new)
+                session.put_back(new)
+                raise
 
     def _take(self, parts: Iterable[TopicPartition]) -> None:
         wanted = sorted(set(parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from logstore.api import GroupHeartbeat, LogStore, TopicPartition
+from logstore.api import EPOCH_JOIN, GroupHeartbeat, LogStore, TopicPartition
 from logstore.client.membership import Membership, Subscription
 from logstore.clock import Clock
 from logstore.errors import (
@@ -71,11 +71,13 @@ class GroupSession:
         return self._member.has_changes
 
     def polled(self) -> None:
-        """poll was called. Raises what ended the membership for good."""
+        """poll was called. Raises what keeps the consumer out of the group."""
         self._polled_at = self._clock.monotonic()
         self._is_idle = False
         with self._lock:
-            failure, self._failure = self._failure, None
+            failure = self._failure
+            if not self._stop.is_set():
+                self._failure = None  # the thread tries again
         if failure is not None:
             raise failure
 
@@ -123,6 +125,11 @@ class GroupSession:
             self._acted.set()
             return parts
 
+    def put_back(self, parts: set[TopicPartition]) -> None:
+        """What take_new gave could not be begun: it is given again."""
+        with self._lock:
+            self._member.owned -= parts
+
     def refresh_epoch(self) -> None:
         """One heartbeat now, for a commit that was too old. Raises LogStoreError."""
         with self._request_lock:
@@ -146,10 +153,13 @@ class GroupSession:
             request = self._member.leave_request(for_good=for_good)
             self._member.turn += 1
         if is_member:
-            try:
-                self._store.group_heartbeat(request)
-            except LogStoreError:  # it will be taken for dead instead
-                return
+            self._send_goodbye(request)
+
+    def _send_goodbye(self, request: GroupHeartbeat) -> None:
+        try:
+            self._store.group_heartbeat(request)
+        except LogStoreError:  # it will be taken for dead instead
+            return
 
     # --- the thread -------------------------------------------------------------------------
 
@@ -177,11 +187,17 @@ class GroupSession:
             return
         self._heard_at = self._clock.monotonic()
         with self._lock:
-            if self._member.turn != turn:
-                return  # poll has talked to the group since: this answer is old
-            has_changes = self._member.accept(answer)
+            is_stale = self._member.turn != turn  # poll has talked to the group since
+            if is_stale and request.member_epoch == EPOCH_JOIN and self._stop.is_set():
+                self._member.member_id = answer.member_id
+                goodbye = self._member.leave_request(for_good=False)
+            else:
+                goodbye = None
+            has_changes = not is_stale and self._member.accept(answer)
             if has_changes:
                 self._acted.clear()
+        if goodbye is not None:  # it was closed while it joined
+            self._send_goodbye(goodbye)
         if has_changes:
             self._wake()
             self._acted.wait(wait)  # it is poll's turn; the group would answer the same till then
@@ -199,11 +215,11 @@ class GroupSession:
             self._stop.wait(RETRY_SECONDS)
         else:
             self._lost()
+            if isinstance(error, FencedInstanceError):
+                self._stop.set()
             with self._lock:
                 self._failure = error
             self._wake()
-            if isinstance(error, FencedInstanceError):
-                self._stop.set()
             self._stop.wait(RETRY_SECONDS)
 
     def _lost(self) -> None:

@@ -10,6 +10,7 @@ them into logstore errors. Paths are absolute or relative `str`, joined with "/"
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -270,8 +271,8 @@ def _syncfs(fd: int) -> None:
     if not hasattr(_libc, "syncfs"):
         os.sync()
     elif _libc.syncfs(fd) != 0:
-        errno = ctypes.get_errno()
-        raise OSError(errno, os.strerror(errno))
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 class _CachestatRange(ctypes.Structure):

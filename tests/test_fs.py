@@ -22,6 +22,14 @@ def test_write_read_and_map_see_the_same_bytes(tmp_path: Path) -> None:
     assert bytes(view[4094:4098]) == b"abcd"
 
 
+def test_a_closed_file_is_not_mapped(tmp_path: Path) -> None:
+    file = FS.open(str(tmp_path / "f"), create=True)
+    file.allocate(4096)
+    file.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        file.map(4096)
+
+
 def test_allocate_never_shrinks_and_truncate_cuts(tmp_path: Path) -> None:
     file = FS.open(str(tmp_path / "f"), create=True)
     file.allocate(100)

@@ -170,6 +170,8 @@ class RealFile:
         os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
 
     def map(self, length: int) -> memoryview:
+        if self._fd < 0:  # mmap would make an anonymous map of zeros
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF), self._path)
         if length == 0:
             return memoryview(b"")
         if sys.version_info >= (3, 13):  # older ones keep a duplicate of the descriptor open

@@ -419,11 +419,11 @@ class ClassicGroup:
         return replies + self._complete_if_all_joined(now)
 
     def _complete_if_all_joined(self, now: float) -> list[Reply]:
-        if self._state is not State.PREPARING or self._expected or self._is_gathering:
+        if self._state is not State.PREPARING:
             return []
-        if any(member.join_ticket is None for member in self._members.values()):
-            return []
-        return self._complete(now)
+        is_awaited = self._expected or self._is_gathering
+        has_all = all(member.join_ticket is not None for member in self._members.values())
+        return self._complete(now) if not self._members or (has_all and not is_awaited) else []
 
     def _complete(self, now: float) -> list[Reply]:
         """The next generation: of those who joined, and of static members that did not yet."""
@@ -450,7 +450,7 @@ class ClassicGroup:
         for member in joined:
             assert member.join_ticket is not None
             replies.append(Reply(member.join_ticket, self._joined(member)))
-            member.join_ticket, member.is_new, member.assignment = None, False, b""
+            member.join_ticket, member.is_new = None, False
             member.deadline = now + member.session_timeout
         return replies
 

@@ -224,7 +224,7 @@ class ConsumerGroup:
     def would_change(self, member_id: str, known: GroupAssignment) -> bool:
         """Whether the member's next heartbeat would be answered with other than `known`."""
         member = self._members.get(member_id)
-        if member is None or member.epoch != known.member_epoch:
+        if member is None or member.is_away or member.epoch != known.member_epoch:
             return True
         if member.assigned != set(known.partitions):
             return True
@@ -324,6 +324,7 @@ class ConsumerGroup:
         member = self._find(heartbeat)
         if heartbeat.member_epoch == EPOCH_LEAVE_STATIC and member.instance_id is not None:
             member.is_away = True
+            self.revision += 1
             self._release(member)
         else:
             self._remove(member)

@@ -103,8 +103,7 @@ def test_a_group_whose_first_member_left_in_the_delay_is_empty():
     ticket = rig.join(new_id="a")
     rig.leave("a")
     assert rig.refused(ticket) is UnknownMemberError
-    rig.expire(3.0)
-    assert rig.group.state == "empty"
+    assert (rig.group.state, rig.group.next_deadline()) == ("empty", None)
 
 
 # --- preparing --------------------------------------------------------------------------------
@@ -307,6 +306,19 @@ def test_who_waits_for_the_leader_needs_no_heartbeat(rig):
     assert rig.member_ids == ["a", "b"]
 
 
+def test_who_waited_long_for_the_leader_has_a_session_from_then_on(rig):
+    completing_pair(rig)
+    rig.sync("b")
+    for at in (6.0, 12.0):
+        rig.expire(at)
+        rig.beat("a")
+    rig.join(new_id="c")
+    rig.expire(12.0)
+    assert rig.member_ids == ["a", "b", "c"]
+    rig.expire(12.0 + SESSION)
+    assert rig.member_ids == ["c"]
+
+
 def test_a_leader_that_dies_is_replaced(rig):
     completing_pair(rig)
     waiting = rig.sync("b")
@@ -506,6 +518,14 @@ def test_a_rebalance_does_not_wait_for_one_who_left_or_never_came(rig):
     assert leader not in rig.answers
     rig.expire(SESSION)
     assert len(rig.joined(leader).members) == 2
+
+
+def test_a_group_that_all_left_is_empty_though_one_was_given_an_id(rig):
+    rig.join(new_id="a")
+    rig.join(new_id="b", needs_known_id=True)
+    rig.leave("a")
+    assert (rig.group.state, rig.group.is_vacant) == ("empty", False)
+    assert rig.joined(rig.join("b")).leader == "b"
 
 
 def test_an_id_given_to_a_dynamic_member_is_none_of_a_static_one(rig):

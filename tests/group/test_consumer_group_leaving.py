@@ -118,6 +118,14 @@ def test_a_heartbeat_of_one_that_is_away_is_fenced(rig):
             rig.send("a", sent, instance_id="i", owned=())
 
 
+def test_who_waits_for_news_of_one_that_left_for_a_while_hears_of_it(rig):
+    answer = rig.join("a", instance_id="i")
+    revision = rig.group.revision
+    rig.send("a", EPOCH_LEAVE_STATIC, instance_id="i")
+    assert rig.group.would_change("a", answer)
+    assert rig.group.revision > revision
+
+
 def test_a_member_that_joins_as_another_instance_gives_up_its_former_place(rig):
     rig.join("a", instance_id="i")
     rig.join("b", instance_id="j")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from logstore.api import (
     EPOCH_JOIN,
@@ -22,6 +25,7 @@ from logstore.api import (
 )
 from logstore.config import GroupConfig
 from logstore.errors import (
+    CorruptDataError,
     DiskFullError,
     FencedMemberError,
     GroupNotEmptyError,
@@ -36,7 +40,13 @@ from logstore.errors import (
     UnknownTopicError,
 )
 from logstore.group.coordinator import GROUP_ID_LENGTH_MAX, GroupCoordinator
-from logstore.group.offset_records import GroupKey, OffsetKey, decode_key, encode_key
+from logstore.group.offset_records import (
+    ClassicGroupKey,
+    GroupKey,
+    OffsetKey,
+    decode_key,
+    encode_key,
+)
 from logstore.testing import ManualClock
 from tests.group.doubles import JournalDouble, TopicsDouble
 
@@ -261,6 +271,19 @@ def test_records_of_other_types_are_passed_over(rig):
     rig.journal.durable.append((b"\x00\x05\x00\x01g\x00\x01m", b"member"))
     rig.restart()
     assert rig.committed() == 5
+
+
+@settings(deadline=None)
+@given(
+    data=st.binary(max_size=60),
+    key=st.sampled_from([OffsetKey("g", "t", 0), GroupKey("g"), ClassicGroupKey("g")]),
+    is_key=st.booleans(),
+)
+def test_garbage_in_the_journal_is_read_or_corrupt(data, key, is_key):
+    rig = Rig()
+    rig.journal.durable.append((data, b"") if is_key else (encode_key(key), data))
+    with contextlib.suppress(CorruptDataError):
+        rig.restart()
 
 
 # --- topics -----------------------------------------------------------------------------------

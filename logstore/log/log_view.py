@@ -206,6 +206,11 @@ class LogView:
             return self.max_timestamp(segment)
 
         def find(window: Window, files: SegmentFiles) -> int:
-            return latest_timestamp(window, files, from_offset=start)
+            return latest_timestamp(
+                window,
+                files,
+                from_offset=start,
+                decompressed_bytes_max=self._limits.decompressed_bytes_max,
+            )
 
         return self._with_window(segment, published, find, offset=start, cold_ok=True)

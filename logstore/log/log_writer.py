@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstore.clock import Clock
 from logstore.config import TopicConfig
 from logstore.errors import LogStoreError, StorageFailedError
-from logstore.fs import FileSystem
+from logstore.fs import File, FileSystem
 from logstore.log.faults import fresh, is_no_space, storage_error
 from logstore.log.flush import Flusher, FlushPlan
 from logstore.log.log_view import LogView, Published
@@ -35,7 +36,13 @@ from logstore.log.segment_cache import SegmentCache
 from logstore.log.snapshots import SnapshotSchedule
 from logstore.log.state_file import SlotValues, StateSlot
 from logstore.log.waiters import Waiters, run_callbacks
-from logstore.record import BatchHeader, header_prefix, parse_header, with_log_append_time
+from logstore.record import (
+    HEADER_BYTES,
+    BatchHeader,
+    header_prefix,
+    parse_header,
+    with_log_append_time,
+)
 
 if TYPE_CHECKING:
     from logstore.log.producer_state import ProducerState
@@ -144,18 +151,29 @@ class LogWriter:
         """Put the batch at the end of the active segment; all or nothing."""
         segment = self._active
         prefix = header_prefix(header, base_offset=base_offset, leader_epoch=self.leader_epoch)
+        self.is_touched = True  # also by a write that fails
         try:
             files = self._cache.pin(segment)
             try:
                 segment.reserve(files, segment.size + view.nbytes, self.config.segment_bytes)
-                files.log.write([prefix, view[PREFIX_BYTES:]], segment.size)
+                self._write_or_undo(files.log, [prefix, view[PREFIX_BYTES:]], segment.size)
                 self._cache.mark_dirty(segment)
                 segment.note_append(files, header, base_offset=base_offset, config=self.config)
             finally:
                 self._cache.unpin(segment)
         except OSError as error:
             raise self._write_failed(error, segment.log_path) from error
-        self.is_touched = True
+
+    @staticmethod
+    def _write_or_undo(file: File, buffers: list[bytes | memoryview], position: int) -> None:
+        """A write that fails may have written everything but a last byte that is zero: without
+        its header it is no batch, whoever finds it after a crash."""
+        try:
+            file.write(buffers, position)
+        except OSError:
+            with suppress(OSError):
+                file.write([bytes(HEADER_BYTES)], position)
+            raise
 
     def _roll(self, now_ms: int) -> None:
         """Begin a new segment at the log's end; the old one is sealed by the next flush.

@@ -187,12 +187,22 @@ def first_at_or_after(
     return None
 
 
-def latest_timestamp(window: Window, files: SegmentFiles, *, from_offset: int) -> int:
-    """The largest timestamp of the batches from `from_offset` on, by walking their headers."""
+def latest_timestamp(
+    window: Window, files: SegmentFiles, *, from_offset: int, decompressed_bytes_max: int
+) -> int:
+    """The largest timestamp of the records from `from_offset` on, by walking the batch headers."""
     latest = TIMESTAMP_NONE
     position = locate(window, files, from_offset)
     while position < window.end:
-        _, _, behind = window.frame(position)
-        latest = max(latest, parse_header(window.view, position).max_timestamp)
+        base, _, behind = window.frame(position)
+        if base >= from_offset:
+            latest = max(latest, parse_header(window.view, position).max_timestamp)
+        else:  # its latest record may be one of those in front
+            columns = decode_columns(
+                window.batch(position, behind),
+                from_offset=from_offset,
+                decompressed_bytes_max=decompressed_bytes_max,
+            )
+            latest = max(latest, *columns.timestamps)
         position = behind
     return latest

@@ -1,15 +1,19 @@
 """Opening a partition's files: what is believed, what is checked, what is cut or set aside.
 
 After a clean close everything is believed. Otherwise:
-- Below the recorded flushed offset the chain of batch headers is followed: its bytes were synced.
+- What lies below the flushed offset was synced: segments that end there are taken as they are, of
+  the one that holds it the chain of batch headers is followed. The flushed offset is the slot's,
+  or that of a producer snapshot, which is written after the sync too.
 - From there on each batch must hold its CRC; the first that does not ends the log.
 - What follows is cut if no valid batch of this partition is in it, and moved to a quarantine file
   if there is one: good data is never deleted.
 - Damage below the flushed offset is corruption: the damaged bytes go to quarantine, the sound
-  batches behind them stay, in a segment of their own.
+  batches behind them stay, in a segment of their own. What is moved is durable in its new place
+  before it leaves the old one.
 - An offset below the flushed one is never given out again, even if its record is gone.
-- The accepted tail is written again, then synced with its directory, before any of it can be
-  published: after a failed sync the page cache holds bytes that no later sync would write.
+- The accepted tail is written again (the very bytes that were checked), then synced with its
+  directory, before any of it can be published: after a failed sync the page cache holds bytes that
+  no later sync would write.
 - The leader epoch rises durably before the first append.
 
 Indexes are believed after a clean close, and up to the flushed offset as long as the machine has
@@ -18,7 +22,6 @@ run on; else they are made anew for the segments that are walked.
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,7 +29,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from logstore.config import TopicConfig
-from logstore.errors import CorruptDataError, InvalidBatchError
+from logstore.errors import CorruptDataError
 from logstore.fs import FileSystem
 from logstore.log.checkpoint import LeaderEpochs, check_identity, read_log_start
 from logstore.log.format import (
@@ -35,6 +38,7 @@ from logstore.log.format import (
     LOG_SUFFIX,
     OFFSET_ENTRY,
     QUARANTINE_SUFFIX,
+    RELATIVE_OFFSET_MAX,
     TEMPORARY_SUFFIX,
     TIME_ENTRY,
     TIME_INDEX_SUFFIX,
@@ -43,16 +47,17 @@ from logstore.log.format import (
 )
 from logstore.log.producer_state import ProducerState
 from logstore.log.retention import remove_segment
+from logstore.log.salvage import FileBytes, find_sound_batch, sound_batch, used_end
 from logstore.log.segment import Segment, SegmentFiles, create_segment_file
 from logstore.log.snapshots import load_snapshot
 from logstore.log.state_file import SlotValues, StateSlot
-from logstore.record import BatchHeader, check_batch_bytes, parse_header
 
 COPY_BYTES = 1 << 20
-ZEROS_KEPT = 64 << 10
+HEADERS_WINDOW_BYTES = 64 << 10  # read at once where only headers are looked at
+COPY_BUFFERS = 512  # of one write, below IOV_MAX
+ZEROS_KEPT = 64 << 10  # behind quarantined bytes: a batch may end in zeros of its own
+OFFSET_MAX = (1 << 63) - 1
 NOTHING_RECORDED = SlotValues(0, 0, 0, 0, 0)
-_MAGIC_BYTE = re.compile(b"\x02")
-_MAGIC_AT = 16
 
 
 @dataclass(slots=True)
@@ -102,8 +107,8 @@ class _Recovery:
         self._report = RecoveryReport()
 
     def run(self, recorded: SlotValues, *, clean: bool, is_exact: bool) -> Recovered:
-        segments = self._find_segments()
         log_start = max(recorded.log_start_offset, self._read_log_start())
+        segments = self._find_segments(log_start)
         epochs = LeaderEpochs.read(self._fs, self._directory)
         if epochs is None:
             self._report.notes.append("leader-epoch-checkpoint is missing or damaged; made anew")
@@ -111,11 +116,11 @@ class _Recovery:
             epochs = LeaderEpochs(((0, 0),))
         if not (clean and self._open_clean(segments, recorded.flushed_offset)):
             self._report.was_unclean = True
-            self._recover(segments, recorded.flushed_offset, is_exact=is_exact)
+            snapshot = load_snapshot(self._fs, self._directory, OFFSET_MAX)
+            flushed = max(recorded.flushed_offset, snapshot[0] if snapshot else 0, log_start)
+            self._recover(segments, flushed, is_exact=is_exact)
             epochs = epochs.with_next(segments[-1].next_offset)
             epochs.write(self._fs, self._directory)
-        while len(segments) > 1 and segments[1].base_offset <= log_start:
-            remove_segment(self._fs, segments.pop(0))  # its removal was cut short
         return Recovered(
             segments=tuple(segments),
             epochs=epochs,
@@ -134,14 +139,22 @@ class _Recovery:
 
     # --- what is there ----------------------------------------------------------------------
 
-    def _find_segments(self) -> list[Segment]:
-        bases = []
-        for name in self._fs.list_directory(self._directory):
-            if name.endswith((DELETED_SUFFIX, TEMPORARY_SUFFIX, ".new")):
+    def _find_segments(self, log_start: int) -> list[Segment]:
+        """In order, what was left half removed taken away."""
+        names = self._fs.list_directory(self._directory)
+        bases = sorted(
+            base for name in names if (base := parse_offset_name(name, LOG_SUFFIX)) is not None
+        )
+        logs = {offset_name(base) for base in bases}
+        for name in names:
+            stem, _, suffix = name.partition(".")
+            is_index = f".{suffix}" in (INDEX_SUFFIX, TIME_INDEX_SUFFIX)
+            is_leftover = name.endswith((DELETED_SUFFIX, TEMPORARY_SUFFIX, ".new"))
+            if is_leftover or (is_index and stem not in logs):
                 self._fs.unlink(f"{self._directory}/{name}")
-            elif (base := parse_offset_name(name, LOG_SUFFIX)) is not None:
-                bases.append(base)
-        segments = [self._found(base) for base in sorted(bases)]
+        segments = [self._found(base) for base in bases]
+        while len(segments) > 1 and segments[1].base_offset <= log_start:
+            remove_segment(self._fs, segments.pop(0))
         for segment, following in pairwise(segments):
             segment.next_offset = following.base_offset
         return segments
@@ -175,33 +188,27 @@ class _Recovery:
         active = segments[-1]
         files = SegmentFiles(self._fs, active.stem)
         try:
-            next_offset = self._end_of(active, files)
-            first = parse_header(files.view(active.size)).max_timestamp if active.size else None
-        except InvalidBatchError:
-            next_offset, first = -1, None
+            source = FileBytes(files.log, active.size, window_bytes=HEADERS_WINDOW_BYTES)
+            first = source.header(0)
+            position, next_offset = 0, active.base_offset
+            if active.offset_entries:
+                relative, position = files.offsets.entries(active.offset_entries)[-1]
+                next_offset = active.base_offset + relative + 1
+            for at, header in source.headers(position):
+                position, next_offset = at + header.size_bytes, header.last_offset + 1
         finally:
             files.close()
-        if next_offset == flushed:
-            active.restore(size=active.size, next_offset=next_offset, first_timestamp=first)
+        if position == active.size and next_offset == flushed:
+            active.restore(
+                size=active.size,
+                next_offset=next_offset,
+                first_timestamp=first.max_timestamp if first else None,
+            )
             return True
         self._report.notes.append(
             f"{active.log_path} was closed cleanly but does not end at offset {flushed}; checked"
         )
         return False
-
-    @staticmethod
-    def _end_of(segment: Segment, files: SegmentFiles) -> int:
-        """The offset behind its last batch; -1 if its bytes do not end with one."""
-        position, next_offset = 0, segment.base_offset
-        if segment.offset_entries:
-            relative, position = files.offsets.get(segment.offset_entries - 1)
-            next_offset = segment.base_offset + relative + 1
-        view = files.view(segment.size) if segment.size else memoryview(b"")
-        while position < segment.size:
-            header = parse_header(view, position)
-            position += header.size_bytes
-            next_offset = header.last_offset + 1
-        return next_offset if position == segment.size else -1
 
     # --- after anything else ----------------------------------------------------------------
 
@@ -223,44 +230,55 @@ class _Recovery:
         if not segments or segments[-1].next_offset < flushed:
             changed.append(self._begin_at(segments, flushed))
         for segment in changed:
-            self._settle(segment, flushed, is_active=segment is segments[-1])
+            self._settle(segment, is_active=segment is segments[-1])
         self._fs.sync_directory(self._directory)
 
     def _begin_at(self, segments: list[Segment], flushed: int) -> Segment:
         """What was flushed is gone: go on behind it, so that no offset is used twice."""
-        if segments or flushed:
-            start = segments[-1].next_offset if segments else 0
-            self._report.notes.append(
-                f"records from offset {start} to {flushed - 1} were on disk and are missing"
-            )
+        start = segments[-1].next_offset if segments else 0
+        self._report.notes.append(
+            f"records from offset {start} to {flushed - 1} were on disk and are missing"
+            if start < flushed
+            else "no segment is there; a new one was begun"
+        )
         create_segment_file(self._fs, self._directory, flushed)
         segments.append(self._found(flushed))
         return segments[-1]
 
     def _walk(self, segment: Segment, flushed: int, *, trust_index: bool) -> int | None:
-        """Follow its batches, make its indexes; the position where they stop being sound, None if
-        they are to the end. Afterwards the segment's numbers describe the sound part."""
-        file_bytes = segment.size
+        """Follow its batches, make its indexes, write again what was not flushed; the position
+        where they stop being sound, None if they are to the end. Afterwards the segment's numbers
+        describe the sound part."""
         files = SegmentFiles(self._fs, segment.stem)
         try:
+            source = FileBytes(files.log, segment.size)
             position, next_offset = self._start(segment, files, flushed, trust_index=trust_index)
-            view = files.view(file_bytes) if file_bytes else memoryview(b"")
-            first = None
-            if position and file_bytes:
-                first = parse_header(view).max_timestamp
-            segment.restore(size=position, next_offset=next_offset, first_timestamp=first)
+            # What lies behind the kept entries may be of batches that a crash took.
+            files.offsets.trim(segment.offset_entries)
+            files.times.trim(segment.time_entries)
+            first = source.header(0) if position else None
+            segment.restore(
+                size=position,
+                next_offset=next_offset,
+                first_timestamp=first.max_timestamp if first else None,
+            )
             if position == 0:
                 segment.forget_timestamps()
-            while position < file_bytes:
-                header = sound_batch(view, position, segment.next_offset, check_from=flushed)
+            self._report.bytes_scanned -= position
+            accepted = _Rewrite(files)
+            while position < source.end:
+                header = sound_batch(source, position, segment.next_offset, check_from=flushed)
                 if header is None:
-                    return position
+                    break
+                if header.last_offset >= flushed:
+                    accepted.add(source.at(position, header.size_bytes), position)
                 segment.note_append(
                     files, header, base_offset=header.base_offset, config=self._config
                 )
                 position += header.size_bytes
+            accepted.write()
             self._report.bytes_scanned += position
-            return None
+            return position if position < source.end else None
         finally:
             files.close()
 
@@ -271,53 +289,64 @@ class _Recovery:
         beyond the flushed offset, all of a machine that was restarted."""
         entries = files.offsets.entries(segment.offset_entries) if trust_index else []
         times = files.times.entries(segment.time_entries) if trust_index else []
+        segment.offset_entries = segment.time_entries = 0
         kept = 0
-        before = (-1, -1)
+        last = (-1, -1)
         for relative, position in entries:
-            is_sound = relative > before[0] and before[1] < position < segment.size
+            is_sound = relative > last[0] and last[1] < position < segment.size
             if not is_sound or segment.base_offset + relative >= flushed:
                 break
-            before = relative, position
+            last = relative, position
             kept += 1
+        if not kept:
+            return 0, segment.base_offset
+        header = FileBytes(files.log, segment.size).header(last[1])
+        if header is None or header.last_offset != segment.base_offset + last[0]:
+            return 0, segment.base_offset
         kept_times = 0
         latest = (-1, -1)
         for timestamp, relative in times:
-            if timestamp <= latest[0] or relative < latest[1] or relative > before[0]:
+            if timestamp <= latest[0] or relative < latest[1] or relative > last[0]:
                 break
             latest = timestamp, relative
             kept_times += 1
-        segment.offset_entries, segment.time_entries = kept, kept_times
-        if not kept:
-            segment.time_entries = 0
-            return 0, segment.base_offset
         # Walk from the last entry's batch: its own timestamp may be in no index yet.
-        segment.offset_entries = kept - 1
-        view = files.view(segment.size)
-        try:
-            return before[1], parse_header(view, before[1]).base_offset
-        except InvalidBatchError:
-            segment.offset_entries = segment.time_entries = 0
-            return 0, segment.base_offset
+        segment.offset_entries, segment.time_entries = kept - 1, kept_times
+        return last[1], header.base_offset
 
     def _mend(self, segments: list[Segment], index: int, damage: int, flushed: int) -> None:
         """Cut the segment at `damage`; what lies behind is dropped, quarantined or split off."""
         segment = segments[index]
+        following = segments[index + 1] if index + 1 < len(segments) else None
+        offset_max = following.base_offset if following else segment.next_offset
         file = self._fs.open(segment.log_path)
         try:
-            rest = file.read(file.size() - damage, damage)
-            used = len(rest.rstrip(b"\0"))
-            sound = find_sound_batch(memoryview(rest), segment.next_offset) if used else None
+            source = FileBytes(file, file.size())
+            used = used_end(source, damage)
+            sound = None
+            if used > damage:
+                sound = find_sound_batch(
+                    source,
+                    damage,
+                    offset_min=segment.next_offset,
+                    offset_max=offset_max + (0 if following else RELATIVE_OFFSET_MAX),
+                )
             is_flushed = segment.next_offset < flushed
             if is_flushed and sound is not None:
-                self._quarantine(segment, rest[: sound.position], damage)
-                segments.insert(index + 1, self._split_off(rest[sound.position :], sound.offset))
-            elif sound is not None or (is_flushed and used):
-                # a batch may end in zeros of its own: keep some more than what was written
-                self._quarantine(segment, rest[: used + ZEROS_KEPT], damage)
-            elif used:
+                self._quarantine(segment, source, damage, sound.position)
+                part = self._split_off(source, sound.position, used, sound.offset)
+                if following is not None and following.base_offset == sound.offset:
+                    segments[index + 1] = part  # it was split off before, then the power failed
+                else:
+                    segments.insert(index + 1, part)
+            elif sound is not None or (is_flushed and used > damage):
+                self._quarantine(segment, source, damage, min(used + ZEROS_KEPT, source.end))
+            elif used > damage:
                 self._report.notes.append(
-                    f"{used} bytes of an unfinished write at {damage} in {segment.log_path} cut"
+                    f"{used - damage} bytes of an unfinished write at {damage} in "
+                    f"{segment.log_path} cut"
                 )
+            self._fs.sync_directory(self._directory)
             file.truncate(damage)
             segment.allocated = damage
         finally:
@@ -340,16 +369,17 @@ class _Recovery:
             self._set_aside(stranger)
         del segments[index + 1 :]
 
-    def _quarantine(self, segment: Segment, damaged: bytes, position: int) -> None:
+    def _quarantine(self, segment: Segment, source: FileBytes, start: int, stop: int) -> None:
         name = f"{offset_name(segment.next_offset)}{QUARANTINE_SUFFIX}"
-        self._write_whole(name, damaged)
+        self._copy(source, start, stop, name)
         self._report.notes.append(
-            f"{len(damaged)} bytes at {position} in {segment.log_path}, from offset "
+            f"{stop - start} bytes at {start} in {segment.log_path}, from offset "
             f"{segment.next_offset} on, are damaged; they were moved to {name}"
         )
 
-    def _split_off(self, content: bytes, base_offset: int) -> Segment:
-        self._write_whole(offset_name(base_offset) + LOG_SUFFIX, content)
+    def _split_off(self, source: FileBytes, start: int, used: int, base_offset: int) -> Segment:
+        stop = min(used + ZEROS_KEPT, source.end)
+        self._copy(source, start, stop, offset_name(base_offset) + LOG_SUFFIX)
         segment = self._found(base_offset)
         self._report.notes.append(
             f"the batches from offset {base_offset} on are sound and were moved to "
@@ -357,11 +387,14 @@ class _Recovery:
         )
         return segment
 
-    def _write_whole(self, name: str, content: bytes) -> None:
+    def _copy(self, source: FileBytes, start: int, stop: int, name: str) -> None:
+        """Into a file of its own, on disk when it returns."""
         file = self._fs.open(f"{self._directory}/{name}", create=True)
         try:
             file.truncate(0)
-            file.write([content], 0)
+            for position in range(start, stop, COPY_BYTES):
+                chunk = source.at(position, min(COPY_BYTES, stop - position))
+                file.write([chunk], position - start)
             file.sync()
         finally:
             file.close()
@@ -377,12 +410,10 @@ class _Recovery:
             if self._fs.exists(segment.stem + suffix):
                 self._fs.unlink(segment.stem + suffix)
 
-    def _settle(self, segment: Segment, flushed: int, *, is_active: bool) -> None:
-        """Put the accepted bytes on disk: written again from the flushed offset on, and synced."""
+    def _settle(self, segment: Segment, *, is_active: bool) -> None:
+        """Put what was accepted, and written again, on disk."""
         files = SegmentFiles(self._fs, segment.stem)
         try:
-            if segment.next_offset > flushed:
-                self._write_again(segment, files, flushed)
             if not is_active:
                 segment.trim(files)
                 files.offsets.sync()
@@ -390,19 +421,6 @@ class _Recovery:
             files.log.sync()
         finally:
             files.close()
-
-    @staticmethod
-    def _write_again(segment: Segment, files: SegmentFiles, flushed: int) -> None:
-        position = 0
-        view = files.view(segment.size)
-        while position < segment.size:
-            header = parse_header(view, position)
-            if header.last_offset >= flushed:
-                break
-            position += header.size_bytes
-        for start in range(position, segment.size, COPY_BYTES):
-            count = min(COPY_BYTES, segment.size - start)
-            files.log.write([files.log.read(count, start)], start)
 
     # --- producers --------------------------------------------------------------------------
 
@@ -420,59 +438,41 @@ class _Recovery:
                 files.close()
         return state
 
-    @staticmethod
     def _replay_producers(
-        segment: Segment, files: SegmentFiles, start: int, state: ProducerState
+        self, segment: Segment, files: SegmentFiles, start: int, state: ProducerState
     ) -> None:
+        source = FileBytes(files.log, segment.size, window_bytes=HEADERS_WINDOW_BYTES)
         position = 0
         found = files.offsets.floor(
             start - segment.base_offset, count=segment.offset_entries, field=0
         )
         if found >= 0:
             position = files.offsets.get(found)[1]
-        view = files.view(segment.size)
-        try:
-            while position < segment.size:
-                header = parse_header(view, position)
-                if header.base_offset >= start:
-                    state.update(
-                        header,
-                        base_offset=header.base_offset,
-                        timestamp_ms=header.max_timestamp,
-                    )
-                position += header.size_bytes
-        except InvalidBatchError:
-            return  # damage in a rolled segment: reading it reports it
+        for _, header in source.headers(position):
+            if header.base_offset >= start:
+                state.update(
+                    header, base_offset=header.base_offset, timestamp_ms=header.max_timestamp
+                )
 
 
-class Found(NamedTuple):
-    position: int
-    offset: int
+class _Rewrite:
+    """Batches written back where they were found, many at a time."""
 
+    def __init__(self, files: SegmentFiles) -> None:
+        self._file = files.log
+        self._batches: list[memoryview] = []
+        self._position = 0
+        self._bytes = 0
 
-def sound_batch(
-    view: memoryview, position: int, offset_min: int, *, check_from: int
-) -> BatchHeader | None:
-    """The header of the batch there, if it can be this log's next one. Its CRC is checked when it
-    reaches to offset `check_from` or beyond."""
-    try:
-        header = parse_header(view, position)
-    except InvalidBatchError:
-        return None
-    if header.base_offset < offset_min or header.last_offset_delta < 0:
-        return None
-    if position + header.size_bytes > view.nbytes:
-        return None
-    if header.last_offset >= check_from and not check_batch_bytes(view, position, header):
-        return None
-    return header
+    def add(self, batch: memoryview, position: int) -> None:
+        if not self._batches:
+            self._position = position
+        self._batches.append(batch)
+        self._bytes += len(batch)
+        if self._bytes >= COPY_BYTES or len(self._batches) == COPY_BUFFERS:
+            self.write()
 
-
-def find_sound_batch(rest: memoryview, offset_min: int) -> Found | None:
-    """The first valid batch behind the bad one that `rest` begins with."""
-    for match in _MAGIC_BYTE.finditer(rest, _MAGIC_AT + 1):
-        position = match.start() - _MAGIC_AT
-        header = sound_batch(rest, position, offset_min, check_from=offset_min)
-        if header is not None:
-            return Found(position, header.base_offset)
-    return None
+    def write(self) -> None:
+        if self._batches:
+            self._file.write(self._batches, self._position)
+        self._batches, self._bytes = [], 0

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from logstore.aio.worker import Worker, call_in
 from logstore.api import LogStore
 from logstore.client.delivery import Deliveries, Delivery, RecordMetadata, StoredRun
-from logstore.client.producer import RECORD_OVERHEAD_BYTES, Headers, Producer
+from logstore.client.producer import Headers, Producer
+from logstore.client.producer_topic import RECORD_OVERHEAD_BYTES
 
 if TYPE_CHECKING:
     from types import TracebackType

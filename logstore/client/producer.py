@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 
 from logstore.api import Acks, Appended, LogStore
 from logstore.client.delivery import Deliveries, Delivery
-from logstore.client.partitioners import Hash, find_hash
+from logstore.client.partitioners import find_hash
 from logstore.client.producer_core import Batch, PartitionQueue, ProducerSettings
+from logstore.client.producer_topic import ProducerTopic, Share
 from logstore.clock import Clock, SystemClock
 from logstore.errors import (
-    BatchTooLargeError,
     BufferFullError,
     ClientClosedError,
     InvalidRequestError,
     LogStoreError,
     RequestTimeoutError,
     UnknownPartitionError,
+    UnknownTopicError,
 )
 from logstore.pending import Pending
 from logstore.record import codec_code, with_producer
@@ -42,35 +43,12 @@ ACKS = {
     "1": Acks.LEADER,
     "0": Acks.NONE,
 }
-RECORD_OVERHEAD_BYTES = 100  # batch header and a record's own fields, generously
 EXTEND_RECORDS = 8192  # handed to a builder at a time
-_GONE = object()
 TOPIC_AGE_MAX = 30.0  # seconds after which partitions added meanwhile are looked for
-
-
+_GONE = object()
 _Columns = tuple[
     tuple[bytes | None, ...], tuple[bytes | None, ...] | None, tuple[int, ...] | None, int, None
 ]
-
-
-class _Topic:
-    """What send needs to know of a topic."""
-
-    __slots__ = ("hash", "message_bytes_max", "queues", "sticky", "turn")
-
-    def __init__(
-        self, queues: list[PartitionQueue], hash_key: Hash, message_bytes_max: int
-    ) -> None:
-        self.queues = queues
-        self.hash = hash_key
-        self.message_bytes_max = message_bytes_max
-        self.turn = 0
-        self.sticky = queues[0]
-
-    def next_sticky(self) -> PartitionQueue:
-        self.turn = (self.turn + 1) % len(self.queues)
-        self.sticky = self.queues[self.turn]
-        return self.sticky
 
 
 class Producer:
@@ -123,7 +101,7 @@ class Producer:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)  # work for the thread
         self._drained = threading.Condition(self._lock)  # something is done
-        self._topics: dict[str, _Topic] = {}
+        self._topics: dict[str, ProducerTopic] = {}
         self._active: dict[int, PartitionQueue] = {}  # by id: those that are not idle
         self._buffered_bytes = 0
         self._unfinished: dict[Batch, object] = {}
@@ -156,7 +134,7 @@ class Producer:
         pairs = () if headers is None else _pairs(headers)
         with self._lock:
             if partition is not None:
-                queue = _queue(state, topic, partition)
+                queue = state.queue(partition)
             elif key is not None:
                 queue = state.queues[state.hash(key) % len(state.queues)]
             elif state.sticky.filling is None:
@@ -196,32 +174,18 @@ class Producer:
                 raise InvalidRequestError("values, keys and timestamps_ms differ in length")
         runs: list[tuple[Batch, int, int]] = []
         if keys is None or partition is not None:
-            queue = None if partition is None else _queue(state, topic, partition)
-            self._extend(state, queue, values, keys, timestamps_ms, now_ms, runs)
+            queue = None if partition is None else state.queue(partition)
+            self._extend(state, Share(queue, values, keys, timestamps_ms), now_ms, runs)
             return Deliveries(runs)
-        for queue, places in _by_partition(state, keys).items():
-            self._extend(
-                state,
-                queue,
-                [values[place] for place in places],
-                None if queue is None else [keys[place] for place in places],
-                None if timestamps_ms is None else [timestamps_ms[place] for place in places],
-                now_ms,
-                runs,
-            )
+        for share in state.split(values, keys, timestamps_ms):
+            self._extend(state, share, now_ms, runs)
         return Deliveries(runs)
 
     def _extend(
-        self,
-        state: _Topic,
-        queue: PartitionQueue | None,
-        values: Sequence[bytes | None],
-        keys: Sequence[bytes | None] | None,
-        timestamps: Sequence[int] | None,
-        now_ms: int,
-        runs: list[tuple[Batch, int, int]],
+        self, state: ProducerTopic, share: Share, now_ms: int, runs: list[tuple[Batch, int, int]]
     ) -> None:
-        """Fill batch after batch of the partition; of changing ones if `queue` is None."""
+        """Fill batch after batch of the partition; of changing ones if there is none."""
+        queue, values, keys, timestamps = share
         done = 0
         while done < len(values):
             end = done + EXTEND_RECORDS
@@ -325,7 +289,7 @@ class Producer:
 
     # --- topics and batches -----------------------------------------------------------------
 
-    def _load_topic(self, topic: str) -> _Topic:
+    def _load_topic(self, topic: str) -> ProducerTopic:
         if self._closing:
             raise ClientClosedError("the producer is closed")
         (info,) = self._store.describe_topics([topic])
@@ -338,14 +302,16 @@ class Producer:
                 PartitionQueue(topic, item.partition, self._settings, batch_bytes, self._expedite)
                 for item in info.partitions[len(queues) :]
             ]
-            state = _Topic(queues, find_hash(info.partitioner), message_bytes_max)
+            state = ProducerTopic(
+                topic, queues, find_hash(info.partitioner), message_bytes_max=message_bytes_max
+            )
             self._topics[topic] = state
         return state
 
     def _append_to_new(
         self,
         queue: PartitionQueue,
-        state: _Topic,
+        state: ProducerTopic,
         key: bytes | None,
         value: bytes | None,
         timestamp_ms: int,
@@ -366,18 +332,8 @@ class Producer:
                     raise
             self._open(queue, size)
 
-    def _size(self, state: _Topic, key: bytes | None, value: bytes | None) -> int:
-        size = len(key or b"") + len(value or b"") + RECORD_OVERHEAD_BYTES
-        if (
-            size - RECORD_OVERHEAD_BYTES > state.message_bytes_max
-            and self._settings.compression == "none"
-        ):
-            raise BatchTooLargeError(
-                f"a record of {size - RECORD_OVERHEAD_BYTES} bytes is over the topic's limit of "
-                f"{state.message_bytes_max} (max_message_bytes)",
-                max_message_bytes=state.message_bytes_max,
-            )
-        return size
+    def _size(self, state: ProducerTopic, key: bytes | None, value: bytes | None) -> int:
+        return state.size(key, value, compressed=self._settings.compression != "none")
 
     def _open(self, queue: PartitionQueue, size: int) -> Batch:
         """Seal what is filling and begin a batch, once there is room for it."""
@@ -419,6 +375,18 @@ class Producer:
     # --- the thread -------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._send_until_closed()
+        except BaseException as error:  # a fault of ours: nobody may wait for ever because of it
+            with self._lock:
+                self._closing = True
+                left = list(self._unfinished)
+            failure = LogStoreError(f"the producer's thread ended: {error!r}; nothing can be sent")
+            for batch in left:
+                self._finish(batch, failure)
+            raise
+
+    def _send_until_closed(self) -> None:
         while True:
             with self._lock:
                 now = self._clock.monotonic()
@@ -433,10 +401,10 @@ class Producer:
                     continue
             for batch in expired:
                 self._finish(batch, _timed_out(batch))
-            if renewals:
-                self._renew(renewals)
             for batch in work:
                 self._dispatch(batch)
+            if renewals:
+                self._renew(renewals)
             if is_stale:
                 self._refresh_topics()
 
@@ -451,7 +419,7 @@ class Producer:
 
     def _next_due(self, now: float) -> float | None:
         dues = [due for queue in self._active.values() if (due := queue.due(now)) is not None]
-        dues += [queue.ready[0].deadline for queue in self._active.values() if queue.ready]
+        dues += [at for queue in self._active.values() if (at := queue.expires_at) is not None]
         return max(0.0, min(dues) - now) if dues else None
 
     def _renew(self, queues: Sequence[PartitionQueue]) -> None:
@@ -461,6 +429,7 @@ class Producer:
             with self._lock:
                 now = self._clock.monotonic()
                 for queue in queues:
+                    queue.seal()
                     queue.wait_until = now + self._settings.retry_backoff_max
                 doomed = [] if error.retriable else [b for q in queues for b in q.ready]
                 for batch in doomed:
@@ -488,7 +457,12 @@ class Producer:
                 producer_epoch=batch.identity.producer_epoch,
                 base_sequence=batch.sequence,
             )
-        answer = self._store.append(queue.topic, queue.partition, data, acks=self._settings.acks)
+        try:
+            answer = self._store.append(
+                queue.topic, queue.partition, data, acks=self._settings.acks
+            )
+        except LogStoreError as error:
+            answer = Pending.failed(error)
         answer.add_done_callback(lambda done: self._answered(batch, done))
 
     def _answered(self, batch: Batch, answer: Pending[Appended]) -> None:
@@ -501,6 +475,8 @@ class Producer:
                 if verdict is None:  # it will be sent again
                     self._changed.notify()
                     return
+                if isinstance(verdict, UnknownTopicError | UnknownPartitionError):
+                    self._topics.pop(batch.queue.topic, None)  # the next send asks for it again
         self._finish(batch, verdict if verdict is not None else answer.result(0))
 
     def _finish(self, batch: Batch, outcome: LogStoreError | Appended) -> None:
@@ -531,36 +507,6 @@ class Producer:
 
 def _pairs(headers: Headers) -> tuple[tuple[str, bytes | None], ...]:
     return tuple(headers.items() if isinstance(headers, Mapping) else headers)
-
-
-def _queue(state: _Topic, topic: str, partition: int) -> PartitionQueue:
-    if not 0 <= partition < len(state.queues):
-        raise UnknownPartitionError(
-            f"topic {topic!r} has no partition {partition}: it has 0 to {len(state.queues) - 1}",
-            topic=topic,
-            partition=partition,
-        )
-    return state.queues[partition]
-
-
-def _by_partition(
-    state: _Topic, keys: Sequence[bytes | None]
-) -> dict[PartitionQueue | None, list[int]]:
-    """The places of the records of each partition, in order; None: without a key."""
-    count, hash_key = len(state.queues), state.hash
-    places: list[list[int]] = [[] for _ in range(count)]
-    keyless: list[int] = []
-    for place, key in enumerate(keys):
-        if key is None:
-            keyless.append(place)
-        else:
-            places[hash_key(key) % count].append(place)
-    found: dict[PartitionQueue | None, list[int]] = {
-        queue: own for queue, own in zip(state.queues, places, strict=True) if own
-    }
-    if keyless:
-        found[None] = keyless
-    return found
 
 
 def _wants_renewal(queue: PartitionQueue, now: float) -> bool:

@@ -198,6 +198,28 @@ def test_a_gap_that_nothing_explains_is_told() -> None:
     assert queue.needs_identity
 
 
+def test_a_gap_behind_a_batch_without_an_answer_yet_is_retried_behind_it() -> None:
+    queue = named_queue(retry_backoff=0.0)
+    batches = [add(queue) for _ in range(3)]
+    take_all(queue)
+    assert queue.failure(batches[2], OutOfOrderSequenceError("gap"), 0.0) is None
+    assert queue.failure(batches[1], OutOfOrderSequenceError("gap"), 0.0) is None
+    queue.succeeded(batches[0])
+    assert take_all(queue) == batches[1:]
+    queue.succeeded(batches[1])
+    gap = OutOfOrderSequenceError("gap")
+    assert queue.failure(batches[2], gap, 0.0) is gap, "nothing before it explains it"
+
+
+def test_order_does_not_hang_on_the_clock() -> None:
+    queue = named_queue(retry_backoff=0.0)
+    batches = [add(queue, now=5.0) for _ in range(3)]
+    take_all(queue, 5.0)
+    for place in (2, 0, 1):
+        assert queue.failure(batches[place], UnavailableError("away"), 5.0) is None
+    assert take_all(queue, 5.0) == batches
+
+
 def test_a_forgotten_duplicate_is_told_and_not_sent_again() -> None:
     queue = named_queue()
     batch = add(queue)
@@ -228,12 +250,22 @@ def test_what_waits_too_long_expires_oldest_first() -> None:
     assert take_all(queue, 11.0) == batches[2:]
 
 
+def test_a_batch_that_fills_expires_too() -> None:
+    queue = make_queue(delivery_timeout=10.0, linger=2.0)
+    batch = queue.open_batch(0.0)
+    assert queue.expires_at == 12.0, "it could not be sent before its linger"
+    assert list(queue.expired(11.9)) == []
+    assert list(queue.expired(12.0)) == [batch]
+    assert queue.is_idle
+
+
 def test_nothing_expires_while_something_is_in_flight() -> None:
     queue = named_queue(delivery_timeout=10.0)
     first = add(queue)
     take_all(queue)
     second = add(queue)
     assert list(queue.expired(99.0)) == []
+    assert queue.expires_at is None, "so that nobody waits for a time that is over"
     queue.succeeded(first)
     assert list(queue.expired(99.0)) == [second]
 

@@ -57,7 +57,8 @@ class File(Protocol):
     def map(self, length: int) -> memoryview:
         """A read-only shared view of the first `length` bytes (<= size); sees later writes.
 
-        It stays valid while a view of it lives, also after close and unlink.
+        It stays valid while a view of it lives, also after close and unlink. Raises OSError
+        (EINVAL) for a file that is shorter.
         """
         ...
 
@@ -174,9 +175,12 @@ class RealFile:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF), self._path)
         if length == 0:
             return memoryview(b"")
-        if sys.version_info >= (3, 13):  # older ones keep a duplicate of the descriptor open
-            return memoryview(mmap.mmap(self._fd, length, access=mmap.ACCESS_READ, trackfd=False))
-        return memoryview(mmap.mmap(self._fd, length, access=mmap.ACCESS_READ))
+        # Before 3.13 a map keeps a duplicate of the descriptor open.
+        options = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+        try:
+            return memoryview(mmap.mmap(self._fd, length, access=mmap.ACCESS_READ, **options))
+        except ValueError as error:  # shorter than that by now
+            raise OSError(errno.EINVAL, str(error), self._path) from error
 
     def resident(self, position: int, count: int) -> bool:
         return _cached_pages(self._fd, position, count) * mmap.PAGESIZE >= count

@@ -135,12 +135,16 @@ def test_followers_in_other_processes_read_while_the_writer_writes(tmp_path: Pat
         )
         for _ in range(2)
     ]
-    for reader in readers:
-        assert reader.stdout is not None
-        assert reader.stdout.readline() == "ready\n"
-    for index in range(200):
-        put(store, index)
-    for reader in readers:
-        reader.communicate(timeout=60)
-        assert reader.returncode == 0
+    try:
+        for reader in readers:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "ready\n"
+        for index in range(200):
+            put(store, index)
+        statuses = [reader.wait(60) for reader in readers]
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.communicate()
+    assert statuses == [0, 0]
     store.close()

@@ -7,6 +7,7 @@ segment that was removed meanwhile makes its offsets out of range.
 
 from __future__ import annotations
 
+import errno
 import uuid
 from collections.abc import Sequence
 
@@ -22,7 +23,7 @@ from logstore.log.format import (
     TIMESTAMP_NONE,
     parse_offset_name,
 )
-from logstore.log.lease import Lease
+from logstore.log.lease import NO_DATA, Lease
 from logstore.log.log_view import LogView, Published
 from logstore.log.segment import Segment
 from logstore.log.segment_cache import SegmentCache
@@ -90,8 +91,8 @@ class FollowerLog:
                 self._bases = self._list_segments()
             self._arrange(self._visible_end(slot))
             self._publish(slot)
-        except FileNotFoundError:
-            # The list changed between the slot and the files; the next slot says how.
+        except OSError:
+            # Files came, went or were cut between the slot and here; the next look sees how.
             self._seen = None
             return False
         self._seen = slot
@@ -204,6 +205,11 @@ class FollowerLog:
             raise OffsetOutOfRangeError(
                 f"{self._view.name}: offset {offset} was removed while it was read", offset=offset
             ) from error
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self._seen = None  # cut by its writer while it was mapped: look again
+            return Lease(NO_DATA)
 
     def offset_for_timestamp(self, timestamp_ms: int) -> tuple[int, int] | None:
         return self._view.offset_for_timestamp(timestamp_ms)

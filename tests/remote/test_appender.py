@@ -84,6 +84,7 @@ def test_a_redirect_is_followed_in_order(pair: Pair, tells: bool) -> None:
     for number in range(600):
         sent.append(pair.client.append("t", 0, numbered(number)))
         if number in (200, 400):
+            sent[-1].result(10)  # so that each side gets some
             pair.move_to(1 - pair.serving)
         if number % 20 == 0:
             time.sleep(0.001)

@@ -92,7 +92,7 @@ def test_records_that_unfold_to_more_than_a_message_come_in_parts(memory: Memory
     with InProcessServer(memory, rpc=rpc) as server, Stubs(server.address) as stubs:
         stubs.create("t")
         data = batch(*[bytes(1000)] * 1000, compression="gzip")
-        memory.append("t", 0, data)
+        memory.append("t", 0, data).result(10)
         seen, offset = 0, 0
         while offset < 1000:
             request = fetch(offset, format=common.RECORD_FORMAT_RECORDS)

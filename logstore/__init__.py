@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from logstore.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from logstore import api as api
+    from logstore import errors as errors
     from logstore.client import Consumer as Consumer
     from logstore.client import Producer as Producer
     from logstore.client import Store as Store
@@ -32,7 +34,9 @@ __all__ = [
     "Record",
     "Store",
     "StoreConfig",
+    "api",
     "connect",
+    "errors",
     "open",
 ]
 
@@ -48,12 +52,17 @@ _HOMES = {
 }
 
 
+_MODULES = ("aio", "api", "errors")
+
+
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _MODULES:
+        return import_module(f"logstore.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'logstore' has no attribute {name!r}")
-    from importlib import import_module
-
     return getattr(import_module(home), name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -177,16 +178,23 @@ class AsyncStore:
         return self._worker.closed
 
     async def close(self) -> None:
-        """Close its consumers and producers, then the store. Idempotent."""
+        """Close its consumers and producers, then the store. Idempotent.
+
+        All are closed whatever fails; the last error is raised at the end.
+        """
         if self._worker.closed:
             return
-        try:
-            for made in reversed(list(self._clients)):
-                await made.close()
-        finally:
-            closing = self._worker.submit(self._store.close)
-            self._worker.close()
-            await asyncio.shield(closing)
+        async with contextlib.AsyncExitStack() as closing:
+            closing.push_async_callback(self._close_store)
+            for made in self._clients:
+                closing.push_async_callback(made.close)
+
+    async def _close_store(self) -> None:
+        if self._worker.closed:
+            return
+        closing = self._worker.submit(self._store.close)
+        self._worker.close()
+        await asyncio.shield(closing)
 
     async def __aenter__(self) -> AsyncStore:
         return self

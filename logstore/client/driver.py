@@ -12,6 +12,7 @@ from logstore.clock import Clock
 from logstore.errors import LogStoreError
 
 WAIT_SECONDS_MAX = 60.0
+PAUSE_SECONDS = 0.05  # after an error, so that one that stays does not take the processor
 _log = logging.getLogger(__name__)
 
 
@@ -23,14 +24,14 @@ class DriverThread:
         self._clock = clock
         self._wanted = threading.Event()
         self._is_flush_wanted = False
-        self._stopping = False
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="logstore-driver", daemon=True)
         store.attach_driver(on_flush=self._flush, on_deadline=self._wanted.set)
         self._thread.start()
 
     def stop(self) -> None:
         """Waits for what it is at; then it does nothing any more."""
-        self._stopping = True
+        self._stop.set()
         self._wanted.set()
         self._thread.join()
 
@@ -39,20 +40,27 @@ class DriverThread:
         self._wanted.set()
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stop.is_set():
             self._wanted.clear()
             try:
                 self._work()
+                delay = self._idle_seconds()
             except LogStoreError as error:
                 _log.warning("the store's driver: %s", error)
+                self._stop.wait(PAUSE_SECONDS)
             except Exception:
                 _log.exception("the store's driver failed and goes on")
-            if self._is_flush_wanted:
-                continue
-            due = self._store.next_deadline()
-            delay = WAIT_SECONDS_MAX if due is None else due - self._clock.monotonic()
-            if delay > 0:
-                self._wanted.wait(min(delay, WAIT_SECONDS_MAX))
+                self._stop.wait(PAUSE_SECONDS)
+            else:
+                if delay > 0:
+                    self._wanted.wait(delay)
+
+    def _idle_seconds(self) -> float:
+        if self._is_flush_wanted:
+            return 0.0
+        due = self._store.next_deadline()
+        delay = WAIT_SECONDS_MAX if due is None else due - self._clock.monotonic()
+        return min(delay, WAIT_SECONDS_MAX)
 
     def _work(self) -> None:
         if self._is_flush_wanted:

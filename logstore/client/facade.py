@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -186,17 +187,19 @@ class Store:
         return client
 
     def close(self) -> None:
-        """Close its consumers and producers, then the store. Idempotent."""
+        """Close its consumers and producers, then the store. Idempotent.
+
+        All are closed whatever fails; the last error is raised at the end.
+        """
         if self._closed:
             return
         self._closed = True
-        try:
-            for client in reversed(self._clients):
-                client.close()
-        finally:
+        with contextlib.ExitStack() as closing:
+            closing.callback(self.log_store.close)
             if self._driver is not None:
-                self._driver.stop()
-            self.log_store.close()
+                closing.callback(self._driver.stop)
+            for client in self._clients:
+                closing.callback(client.close)
 
     def __enter__(self) -> Store:
         return self

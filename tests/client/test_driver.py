@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import logstore
-from logstore.client.driver import DriverThread
+from logstore.client.driver import PAUSE_SECONDS, DriverThread
 from logstore.clock import SystemClock
 from logstore.errors import DiskFullError
 
@@ -88,6 +88,21 @@ def test_it_logs_errors_and_goes_on(
         store.wait_for(lambda: store.flushes == 2)
         driver.stop()
     assert [record.levelname for record in caplog.records] == [level]
+
+
+def test_an_error_that_stays_does_not_take_the_processor(caplog: pytest.LogCaptureFixture) -> None:
+    store, clock = DrivenStore(), SystemClock()
+
+    def next_deadline() -> float:
+        raise DiskFullError("again and again")
+
+    store.next_deadline = next_deadline  # type: ignore[method-assign]
+    driver = DriverThread(store, clock)  # type: ignore[arg-type]
+    began = clock.monotonic()
+    store.wait_for(lambda: store.ticks >= 4)
+    assert clock.monotonic() - began >= 3 * PAUSE_SECONDS
+    driver.stop()
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
 
 
 def test_what_nobody_waits_for_becomes_visible_within_the_flush_interval(tmp_path: Path) -> None:

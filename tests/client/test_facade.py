@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +103,39 @@ def test_close_closes_what_the_store_made_and_loses_nothing(tmp_path: Path) -> N
     with logstore.open(tmp_path / "data") as again:
         (end,) = again.list_offsets([("t", 0, OffsetSpec.LATEST)])
         assert end.offset == 1
+
+
+def test_close_closes_everything_whatever_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = logstore.open(tmp_path / "data")
+    store.create_topic("t")
+    producer, consumer, other = store.producer(), store.consumer("t"), store.producer()
+
+    def fail() -> None:
+        raise UnavailableError("not now")
+
+    monkeypatch.setattr(consumer, "close", fail)
+    with pytest.raises(UnavailableError):
+        store.close()
+    assert producer.closed
+    assert other.closed
+    with logstore.open(tmp_path / "data"):
+        pass
+
+
+def test_names_are_imported_when_they_are_used() -> None:
+    code = (
+        "import sys, logstore; "
+        "assert not [name for name in sys.modules if name.startswith('logstore.client')]; "
+        "assert logstore.errors.StoreClosedError and logstore.api.OffsetSpec; "
+        "assert 'asyncio' not in sys.modules; "
+        "assert logstore.aio.AsyncProducer and logstore.open and logstore.Record; "
+        "assert set(logstore.__all__) <= set(dir(logstore))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    with pytest.raises(AttributeError, match="nosuch"):
+        logstore.nosuch  # noqa: B018
 
 
 def test_one_writer_at_a_time(store: Store, tmp_path: Path) -> None:

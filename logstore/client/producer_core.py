@@ -123,6 +123,16 @@ class PartitionQueue:
         return self._awaits_identity and not self.in_flight
 
     @property
+    def _is_too_far_ahead(self) -> bool:
+        """Whether the log would not remember the oldest batch in flight any more if the next one
+        were stored too. So it bounds what is in flight, and what is stored beside a retry."""
+        following = self.ready[0] if self.ready else self.filling
+        if not self.in_flight or following is None:
+            return False
+        oldest = next(iter(self.in_flight))  # they are taken in order
+        return following.number - oldest.number >= self.settings.in_flight_max
+
+    @property
     def _awaits_identity(self) -> bool:
         """Whether the next batch cannot be sent under the producer id there is. If it was not
         stored under an earlier one, nor were those behind it."""
@@ -147,7 +157,7 @@ class PartitionQueue:
 
     def due(self, now: float) -> float | None:
         """When there is something to do for the partition next; None: not before an event."""
-        if self.failed or len(self.in_flight) >= self.settings.in_flight_max:
+        if self.failed or self._is_too_far_ahead:
             return None
         if self._awaits_identity and self.in_flight:
             return None

@@ -373,3 +373,58 @@ def test_order_holds_and_nothing_is_stored_twice_whatever_fails(steps: list[str]
     for batch in added:
         if told[batch] is None:
             assert batch in log.stored
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data())
+def test_order_holds_too_when_answers_overtake_each_other(data: st.DataObject) -> None:
+    """The store sees batches in the order of sending; answers arrive in any."""
+    queue, log, now = named_queue(delivery_timeout=1000.0, retry_backoff=0.0), Log(), 0.0
+    added: list[Batch] = []
+    told: dict[Batch, LogStoreError | None] = {}
+    answers: list[tuple[Batch, LogStoreError | None]] = []
+    ids = iter(range(2, 1000))
+
+    def take(fates: list[str]) -> None:
+        if queue.is_renewal_due:
+            queue.renew(ProducerIdentity(next(ids), 0))
+        for batch, fate in zip(take_all(queue, now), fates, strict=False):
+            error: LogStoreError | None = UnavailableError(fate)
+            if fate == "refused":
+                error = BatchTooLargeError(fate)
+            elif fate != "lost":
+                error = log.append(batch) or (error if fate == "no answer" else None)
+            answers.append((batch, error))
+
+    def hear(place: int) -> None:
+        batch, error = answers.pop(place % len(answers))
+        if error is None:
+            queue.succeeded(batch)
+            told[batch] = None
+        elif (verdict := queue.failure(batch, error, now)) is not None:
+            told[batch] = verdict
+
+    fates = st.lists(
+        st.sampled_from(["stored", "lost", "no answer", "refused"]), min_size=5, max_size=5
+    )
+    for _ in range(data.draw(st.integers(1, 8))):
+        added.extend(add(queue) for _ in range(data.draw(st.integers(0, 4))))
+        take(data.draw(fates))
+        for place in data.draw(st.lists(st.integers(0, 9), max_size=4)):
+            if answers:
+                hear(place)
+    while not queue.is_idle:
+        queue.wait_until = 0.0
+        take(["stored"] * 5)
+        while answers:
+            hear(data.draw(st.integers(0, 9)))
+
+    assert set(told) == set(added)
+    places = [added.index(batch) for batch in log.stored]
+    assert len(places) == len(set(places)), "stored twice"
+    assert places == sorted(places), "overtaken"
+    for batch in added:
+        if told[batch] is None:
+            assert batch in log.stored
+        else:
+            assert isinstance(told[batch], BatchTooLargeError), "only what was refused is given up"

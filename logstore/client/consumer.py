@@ -125,7 +125,7 @@ class Consumer:
         self._on_assigned: OnPartitions | None = None
         self._on_revoked: OnPartitions | None = None
         self._on_lost: OnPartitions | None = None
-        self._committed_at = self._clock.monotonic()
+        self._committed_at = self._poll_due_at = self._clock.monotonic()
         self._closed = False
         if topics:
             try:
@@ -221,19 +221,21 @@ class Consumer:
         partition, OffsetOutOfRangeError with auto_offset_reset="error", ClientClosedError.
         """
         limit = max_records or self._max_poll_records
-        self._prepare()
-        deadline = self._clock.monotonic() + timeout
-        while not self._ahead.decode(limit):
-            if not self._fetch(deadline):
-                return []
+        self._wait_for_records(timeout, limit)
         return self._ahead.take(limit)
 
     def poll_batch(self, timeout: float = 1.0) -> list[PartitionRecords]:
         """All that has arrived, a list for each partition, waiting for the first of it."""
-        found: dict[TopicPartition, list[Record]] = {}
-        for record in self.poll(timeout, max_records=1 << 62):
-            found.setdefault(TopicPartition(record.topic, record.partition), []).append(record)
+        self._wait_for_records(timeout, 1 << 62)
+        found = self._ahead.take_by_partition()
         return [PartitionRecords(*part, records) for part, records in found.items()]
+
+    def _wait_for_records(self, timeout: float, limit: int) -> None:
+        self._prepare()
+        deadline = self._clock.monotonic() + timeout
+        while not self._ahead.decode(limit):
+            if not self._fetch(deadline):
+                return
 
     def poll_columns(self, timeout: float = 1.0) -> list[PartitionColumns]:
         """All that has arrived, by columns: no Python object a record."""
@@ -267,12 +269,11 @@ class Consumer:
         """The next record, if it is read and decoded already and nothing else has to be done
         before it. Never blocks; None says that a poll is due."""
         session = self._session
-        if self._closed or (session is not None and session.has_changes) or self._is_commit_due:
+        if session is not None and session.has_changes:
             return None
-        if session is not None:
-            session.polled()
-        records = self._ahead.take(1)
-        return records[0] if records else None
+        if self._group is not None and self._clock.monotonic() >= self._poll_due_at:
+            return None
+        return None if self._closed else self._ahead.take_one()
 
     def _prepare(self) -> None:
         """What every poll does first: group changes, automatic commits."""
@@ -280,16 +281,14 @@ class Consumer:
         if self._session is not None:
             self._session.polled()
             self._follow_group(self._session)
-        if self._is_commit_due:
-            self._committed_at = self._clock.monotonic()
-            self.commit_async()
-
-    @property
-    def _is_commit_due(self) -> bool:
-        return (
-            self._auto_commit_interval is not None
-            and self._clock.monotonic() - self._committed_at >= self._auto_commit_interval
-        )
+        now = self._clock.monotonic()
+        self._poll_due_at = now + self._wait_max
+        if self._auto_commit_interval is not None:
+            if now - self._committed_at >= self._auto_commit_interval:
+                self._committed_at = now
+                self.commit_async()
+            commit_due_at = self._committed_at + self._auto_commit_interval
+            self._poll_due_at = min(self._poll_due_at, commit_due_at)
 
     def _fetch(self, deadline: float) -> bool:
         """Wait for batches until `deadline` or a wake; whether there are any."""

@@ -128,7 +128,7 @@ class GroupSession:
     def put_back(self, parts: set[TopicPartition]) -> None:
         """What take_new gave could not be begun: it is given again."""
         with self._lock:
-            self._member.owned -= parts
+            self._member.gave_up(parts)
 
     def refresh_epoch(self) -> None:
         """One heartbeat now, for a commit that was too old. Raises LogStoreError."""

@@ -42,6 +42,7 @@ class Membership:
     owned: set[TopicPartition] = field(default_factory=set)
     claims: set[TopicPartition] = field(default_factory=set)
     is_lost: bool = False  # what is owned was taken away without asking
+    has_changes: bool = False  # poll has something to do
     turn: int = 0
 
     @property
@@ -80,12 +81,8 @@ class Membership:
         self.heartbeat_interval = answer.heartbeat_interval_ms / 1000
         self.target = frozenset(answer.partitions)
         self.claims |= self.target
-        self._drop_claims()
+        self._changed()
         return self.has_changes
-
-    @property
-    def has_changes(self) -> bool:
-        return self.is_lost or self.target != self.owned
 
     @property
     def to_revoke(self) -> set[TopicPartition]:
@@ -97,10 +94,11 @@ class Membership:
 
     def gave_up(self, parts: set[TopicPartition]) -> None:
         self.owned -= parts
-        self._drop_claims()
+        self._changed()
 
     def took(self, parts: set[TopicPartition]) -> None:
         self.owned |= parts
+        self._changed()
 
     def lost(self) -> None:
         """The group does not know this member any more: everything is another's. Join again."""
@@ -109,12 +107,15 @@ class Membership:
         self.claims = set()
         self.is_lost = self.is_lost or bool(self.owned)
         self.turn += 1
+        self._changed()
 
     def cleared(self) -> None:
         """The loss was dealt with."""
         self.owned = set()
         self.is_lost = False
+        self._changed()
 
-    def _drop_claims(self) -> None:
-        """What is neither owned nor to be owned was never taken, or was given up."""
+    def _changed(self) -> None:
+        """Claims what is owned or to be owned: the rest was never taken, or was given up."""
         self.claims &= self.owned | self.target
+        self.has_changes = self.is_lost or self.target != self.owned

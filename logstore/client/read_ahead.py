@@ -31,11 +31,23 @@ class _Fetched(NamedTuple):
     batch: memoryview
 
 
+class _Run:
+    """Decoded records of one batch; those before `at` were handed out."""
+
+    __slots__ = ("at", "part", "records")
+
+    def __init__(self, part: TopicPartition, records: list[Record]) -> None:
+        self.part = part
+        self.records = records
+        self.at = 0
+
+
 class ReadAhead:
     def __init__(self, positions: Positions) -> None:
         self._positions = positions
         self._batches: deque[_Fetched] = deque()
-        self._records: deque[Record] = deque()
+        self._runs: deque[_Run] = deque()  # none is empty
+        self._decoded = 0  # records in them that were not handed out
 
     @property
     def has_batches(self) -> bool:
@@ -50,7 +62,7 @@ class ReadAhead:
         Raises InvalidBatchError for a batch that cannot be decoded, once all before it is handed
         out; and again until the partition is dropped, so that nothing is passed over unseen.
         """
-        while self._batches and len(self._records) < records:
+        while self._batches and self._decoded < records:
             part, batch = self._batches[0]
             position = self._positions.get(part)
             if position is not None:
@@ -63,22 +75,52 @@ class ReadAhead:
                         decompressed_bytes_max=DECOMPRESSED_BYTES_MAX,
                     )
                 except InvalidBatchError:
-                    if self._records:
+                    if self._runs:
                         return True
                     raise
-                self._records.extend(decoded)
+                if decoded:
+                    self._runs.append(_Run(part, decoded))
+                    self._decoded += len(decoded)
             self._batches.popleft()
-        return bool(self._records)
+        return bool(self._runs)
 
     def take(self, records: int) -> list[Record]:
         """Hand out up to so many decoded records."""
-        count = min(records, len(self._records))
-        taken = [self._records.popleft() for _ in range(count)]
-        for record in taken:
-            self._positions.advance(
-                TopicPartition(record.topic, record.partition), record.offset + 1
-            )
+        taken: list[Record] = []
+        while self._runs and len(taken) < records:
+            taken += self._take_of_first(records - len(taken))[1]
         return taken
+
+    def take_one(self) -> Record | None:
+        """Hand out one decoded record, if there is any."""
+        if not self._runs:
+            return None
+        run = self._runs[0]
+        record = run.records[run.at]
+        run.at += 1
+        self._decoded -= 1
+        self._positions.advance(run.part, record.offset + 1)
+        if run.at == len(run.records):
+            self._runs.popleft()
+        return record
+
+    def take_by_partition(self) -> dict[TopicPartition, list[Record]]:
+        """Hand out all decoded records."""
+        found: dict[TopicPartition, list[Record]] = {}
+        while self._runs:
+            part, records = self._take_of_first(self._decoded)
+            found.setdefault(part, []).extend(records)
+        return found
+
+    def _take_of_first(self, records: int) -> tuple[TopicPartition, list[Record]]:
+        run = self._runs[0]
+        taken = run.records[run.at : run.at + records]
+        run.at += len(taken)
+        self._decoded -= len(taken)
+        self._positions.advance(run.part, taken[-1].offset + 1)
+        if run.at == len(run.records):
+            self._runs.popleft()
+        return run.part, taken
 
     def take_columns(self) -> list[tuple[TopicPartition, Columns]]:
         """Hand out all batches; none of their partitions may have decoded records left.
@@ -109,18 +151,15 @@ class ReadAhead:
 
     def drop_decoded(self) -> set[TopicPartition]:
         """Forget all of the partitions with decoded records: they have to be read again."""
-        parts = {TopicPartition(record.topic, record.partition) for record in self._records}
+        parts = {run.part for run in self._runs}
         self.drop(parts)
         return parts
 
     def drop(self, parts: set[TopicPartition]) -> None:
         """Forget what was read ahead of these."""
         self._batches = deque(item for item in self._batches if item.part not in parts)
-        self._records = deque(
-            record
-            for record in self._records
-            if TopicPartition(record.topic, record.partition) not in parts
-        )
+        self._runs = deque(run for run in self._runs if run.part not in parts)
+        self._decoded = sum(len(run.records) - run.at for run in self._runs)
 
 
 def _check(part: TopicPartition, batch: memoryview) -> None:

@@ -141,10 +141,15 @@ def test_partitions_whose_callback_failed_are_assigned_again(store: Store) -> No
         assert told == [[T0, ("t", 1)]] * 2
 
 
-def test_an_iteration_commits_on_its_way_through_a_large_batch(store: Store) -> None:
+@pytest.mark.parametrize("shared", [True, False], ids=["subscribed", "assigned"])
+def test_an_iteration_commits_on_its_way_through_a_large_batch(store: Store, shared: bool) -> None:
     with store.consumer(
-        "t", group="g", auto_offset_reset="earliest", auto_commit_interval=0.0
+        group="g", auto_offset_reset="earliest", auto_commit_interval=0.0
     ) as consumer:
+        if shared:
+            consumer.subscribe(["t"])
+        else:
+            consumer.assign([T0])
         for record in consumer:
             if record.offset == 5:
                 until(lambda: committed(store).get(0) == 5)

@@ -43,6 +43,22 @@ def test_records_come_from_the_position_on(ahead: ReadAhead, positions: Position
     assert not ahead.decode(100)
 
 
+def test_records_one_by_one_and_by_partition(ahead: ReadAhead, positions: Positions) -> None:
+    assert ahead.take_one() is None, "nothing is decoded yet"
+    assert ahead.decode(100)
+    first = ahead.take_one()
+    assert first is not None
+    assert (first.value, positions.get(A)) == (b"a1", 2)
+    found = ahead.take_by_partition()
+    assert {part: [record.value for record in records] for part, records in found.items()} == {
+        A: [b"a2", b"a3"],
+        B: [b"b0"],
+    }
+    assert (positions.get(A), positions.get(B)) == (4, 1)
+    assert ahead.take_one() is None
+    assert ahead.take_by_partition() == {}
+
+
 def test_no_more_is_decoded_than_asked_for(ahead: ReadAhead) -> None:
     assert ahead.decode(1)
     assert ahead.has_batches

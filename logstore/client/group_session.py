@@ -173,11 +173,24 @@ class GroupSession:
                     self._lost()
                 self._stop.wait(RETRY_SECONDS)
                 continue
+            if self._has_to_stop_first():
+                continue
             with self._request_lock, self._lock:
                 turn = self._member.turn
                 request = self._member.request()
                 wait = self._member.heartbeat_interval
             self._heartbeat(request, turn, wait)
+
+    def _has_to_stop_first(self) -> bool:
+        """Whether poll has yet to end the work on what was lost. Joining says that nothing is
+        owned, and the group would give those partitions to others: so that comes after."""
+        with self._lock:
+            if not self._member.is_lost:
+                return False
+            self._acted.clear()
+        self._wake()
+        self._acted.wait(RETRY_SECONDS)
+        return True
 
     def _heartbeat(self, request: GroupHeartbeat, turn: int, wait: float) -> None:
         try:

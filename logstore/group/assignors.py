@@ -7,9 +7,10 @@ that somebody reads is given to exactly one member that reads the topic.
 
 from __future__ import annotations
 
+import bisect
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from logstore.api import TopicPartition
 from logstore.errors import UnknownAssignorError
@@ -133,17 +134,30 @@ class _Load:
 def _even_out(assignment: Assignment, load: _Load) -> None:
     """Move one partition at a time from the fullest member that can give to one that is emptier
     by two or more. Ends: each move lowers the sum of the squares of the counts."""
+    held = {member: _by_topic(owned) for member, owned in assignment.items()}
     while _unevenness(assignment) > 1:
         for giver in sorted(assignment, key=lambda member: (-len(assignment[member]), member)):
-            move = _best_move(giver, assignment, load)
+            move = _best_move(len(assignment[giver]), held[giver], assignment, load)
             if move is not None:
-                part, taker = move
-                assignment[giver].remove(part)
-                assignment[taker].add(part)
+                topic, taker = move
+                partition = held[giver][topic].pop()
+                if not held[giver][topic]:
+                    del held[giver][topic]
+                bisect.insort(held[taker].setdefault(topic, []), partition)
+                assignment[giver].remove(TopicPartition(topic, partition))
+                assignment[taker].add(TopicPartition(topic, partition))
                 load.lost_one(giver)
                 break
         else:
             return
+
+
+def _by_topic(owned: set[TopicPartition]) -> dict[str, list[int]]:
+    """topic -> partitions, both in their order."""
+    found: dict[str, list[int]] = {}
+    for topic, partition in sorted(owned):
+        found.setdefault(topic, []).append(partition)
+    return found
 
 
 def _unevenness(assignment: Assignment) -> int:
@@ -152,18 +166,15 @@ def _unevenness(assignment: Assignment) -> int:
 
 
 def _best_move(
-    giver: str, assignment: Assignment, load: _Load
-) -> tuple[TopicPartition, str] | None:
-    best: tuple[int, str, str] | None = None
-    for topic in sorted({part.topic for part in assignment[giver]}):
-        taker = load.emptiest_reader(topic)
-        candidate = (len(assignment[taker]), taker, topic)
-        if best is None or candidate < best:
-            best = candidate
-    if best is None or best[0] + 2 > len(assignment[giver]):
+    giver_size: int, topics: Iterable[str], assignment: Assignment, load: _Load
+) -> tuple[str, str] | None:
+    """The topic to give of, and to whom; None when nobody who reads one is emptier by two."""
+    takers = ((load.emptiest_reader(topic), topic) for topic in topics)
+    best = min(((len(assignment[taker]), taker, topic) for taker, topic in takers), default=None)
+    if best is None or best[0] + 2 > giver_size:
         return None
     _, taker, topic = best
-    return max(part for part in assignment[giver] if part.topic == topic), taker
+    return topic, taker
 
 
 ASSIGNORS: dict[str, Assignor] = {

@@ -454,10 +454,11 @@ class ConsumerGroup:
         asked = {member.subscription for member in self._members.values()}
         self._resolved = {key: topics for key, topics in self._resolved.items() if key in asked}
         topics = {member.member_id: self._topics_of(member) for member in self._members.values()}
-        present = {
-            member.member_id: self._target.get(member.member_id, set()) | member.assigned
-            for member in self._members.values()
-        }
+        # What was to be theirs; and what nobody is to have stays with who has it still.
+        present = {name: set(self._target.get(name, ())) for name in self._members}
+        wanted = set().union(*present.values())
+        for member in self._members.values():
+            present[member.member_id] |= member.assigned - wanted
         assignor = find_assignor(self.assignor)
         self._target = assignor(topics, self._partitions, present)
 

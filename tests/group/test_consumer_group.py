@@ -80,6 +80,31 @@ def test_the_epoch_stays_while_a_heartbeat_still_reports_what_was_to_be_given_up
     assert rig.beat("a", owned=target).member_epoch == 2
 
 
+def test_who_waits_keeps_what_it_was_promised_when_another_comes(rig):
+    rig.group.topics_changed({"t": 9})
+    rig.join("a")
+    rig.join("b")
+    promised = set(rig.info("b").target)
+    rig.join("c")
+    assert set(rig.info("b").target) < promised
+    assert len(rig.info("b").target) == 3
+
+
+def test_what_was_promised_to_one_who_left_stays_with_who_has_it(rig):
+    rig.group.topics_changed({"t": 6})
+    for member_id in ("b", "a"):
+        rig.join(member_id)
+    for member_id in ("b", "b", "a"):
+        rig.beat(member_id)
+    before = {name: rig.info(name).assigned for name in ("a", "b")}
+    rig.join("c")
+    assert {len(rig.info(name).target) for name in ("a", "b", "c")} == {2}
+    rig.send("c", EPOCH_LEAVE)
+
+    assert {name: rig.info(name).target for name in ("a", "b")} == before
+    assert rig.beat("a").partitions == before["a"]
+
+
 def test_what_was_given_up_is_free_before_all_of_the_target_is(rig):
     rig.join("a")
     rig.join("b")

@@ -87,6 +87,14 @@ class IndexFile:
             self._allocated = wanted
         file.write([self._entry.pack(first, second)], end - self._entry.size)
 
+    def keep(self, count: int) -> None:
+        """Cut all but the first `count` entries, and write those again: a sync that failed before
+        may have left them in the page cache only, where no later sync finds them."""
+        self.trim(count)
+        if count:
+            file = self._open()
+            file.write([file.read(count * self._entry.size, 0)], 0)
+
     def trim(self, count: int) -> None:
         """Cut the space allocated ahead. Raises OSError."""
         if count or self._file is not None or self._fs.exists(self.path):

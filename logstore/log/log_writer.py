@@ -91,7 +91,7 @@ class LogWriter:
         self._view = view
         self._generation = generation
         self._producers: ProducerState = found.producers
-        self._snapshots = SnapshotSchedule(fs, directory, found.end_offset)
+        self._snapshots = SnapshotSchedule(fs, directory, found.snapshot_offset)
         self._lock = threading.Lock()
         self._active = found.segments[-1]
         self._unsealed: list[Segment] = []

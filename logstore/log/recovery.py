@@ -75,6 +75,7 @@ class Recovered(NamedTuple):
     segments: tuple[Segment, ...]
     epochs: LeaderEpochs
     producers: ProducerState
+    snapshot_offset: int  # of the producers' snapshot on disk; -1 if there is none
     end_offset: int
     log_start_offset: int
     report: RecoveryReport
@@ -105,6 +106,7 @@ class _Recovery:
         self._now_ms = now_ms
         self._config = config
         self._report = RecoveryReport()
+        self._snapshot_offset = -1
 
     def run(self, recorded: SlotValues, *, clean: bool, is_exact: bool) -> Recovered:
         log_start = max(recorded.log_start_offset, self._read_log_start())
@@ -121,10 +123,12 @@ class _Recovery:
             self._recover(segments, flushed, is_exact=is_exact)
             epochs = epochs.with_next(segments[-1].next_offset)
             epochs.write(self._fs, self._directory)
+        producers = self._producers(segments)
         return Recovered(
             segments=tuple(segments),
             epochs=epochs,
-            producers=self._producers(segments),
+            producers=producers,
+            snapshot_offset=self._snapshot_offset,
             end_offset=segments[-1].next_offset,
             log_start_offset=max(log_start, segments[0].base_offset),
             report=self._report,
@@ -254,8 +258,8 @@ class _Recovery:
             source = FileBytes(files.log, segment.size)
             position, next_offset = self._start(segment, files, flushed, trust_index=trust_index)
             # What lies behind the kept entries may be of batches that a crash took.
-            files.offsets.trim(segment.offset_entries)
-            files.times.trim(segment.time_entries)
+            files.offsets.keep(segment.offset_entries)
+            files.times.keep(segment.time_entries)
             first = source.header(0) if position else None
             segment.restore(
                 size=position,
@@ -425,9 +429,17 @@ class _Recovery:
     # --- producers --------------------------------------------------------------------------
 
     def _producers(self, segments: Sequence[Segment]) -> ProducerState:
-        """The newest whole snapshot, and the batches behind it."""
+        """The newest whole snapshot, and the batches behind it.
+
+        One that ends before the first segment misses batches that were removed since: better to
+        forget a producer, which is then taken at any sequence, than to remember it wrongly.
+        """
         end = segments[-1].next_offset
-        start, state = load_snapshot(self._fs, self._directory, end) or (0, ProducerState())
+        found = load_snapshot(self._fs, self._directory, end)
+        start, state = 0, ProducerState()
+        if found is not None and found[0] >= segments[0].base_offset:
+            start, state = found
+            self._snapshot_offset = start
         for segment in segments:
             if segment.next_offset <= start or segment.size == 0:
                 continue

@@ -180,3 +180,40 @@ def test_a_value_that_looks_like_a_batch_is_no_batch() -> None:
     partition.kill_and_open()
     assert partition.values() == [b"kept"]
     assert partition.log.high_watermark == 1
+
+
+def test_producers_whose_records_were_removed_are_forgotten_rather_than_remembered_wrongly() -> (
+    None
+):
+    def send(partition: Partition, sequence: int, size: int) -> int:
+        return partition.append(
+            bytes(size), producer_id=1, producer_epoch=0, base_sequence=sequence
+        )
+
+    partition = Partition(segment_bytes=str(16 << 10))
+    send(partition, 0, 10)
+    partition.close_and_open()  # a snapshot that knows sequence 0
+    send(partition, 1, 14_000)
+    send(partition, 2, 14_000)
+    partition.put(bytes(14_000))  # rolls again
+    assert partition.log.delete_records(3) == 3
+    for name in partition.files(".snapshot")[1:]:
+        partition.memory.unlink(f"{DIRECTORY}/{name}")
+    partition.kill_and_open()
+    assert send(partition, 3, 10) == 4
+
+
+def test_index_entries_that_a_failed_sync_left_in_memory_are_written_again() -> None:
+    partition = Partition(segment_bytes=str(16 << 10), index_interval_bytes="64")
+    for number in range(7):
+        partition.put(bytes(2000), timestamp=1000 + number)
+    partition.memory.inject("sync", path_contains=DIRECTORY, times=None)
+    partition.append(bytes(2000), timestamp=1007)  # rolls: the indexes are synced now
+    partition.flusher.run_round()
+    partition.memory.heal()
+    assert not partition.close()
+    partition.reopen()
+    partition.flusher.run_round()
+    partition.lose_power_and_open()
+    for number in range(8):
+        assert partition.log.offset_for_timestamp(1000 + number) == (number, 1000 + number)

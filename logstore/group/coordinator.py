@@ -39,6 +39,7 @@ from logstore.errors import (
     GroupNotFoundError,
     InvalidGroupIdError,
     LogStoreError,
+    StoreClosedError,
 )
 from logstore.group import describing
 from logstore.group.classic_group import ClassicGroup, Reply
@@ -396,6 +397,16 @@ class GroupCoordinator:
 
         self._offsets.delete_group(group_id, release).result()
 
+    def close(self) -> None:
+        """Nobody waits any longer: joins and syncs get StoreClosedError, watches are called."""
+        with self._change() as effects:
+            error = StoreClosedError("the store is closed")
+            effects.calls += [partial(p.set_error, error) for p in self._waiting.values()]
+            self._waiting.clear()
+            for entry in self._groups.values():
+                effects.calls += [watch.on_change for watch in entry.watches]
+                entry.watches.clear()
+
     # --- under the lock, and after it -------------------------------------------------------
 
     @contextmanager
@@ -466,7 +477,9 @@ class GroupCoordinator:
 
     def _answer(self, replies: Sequence[Reply], effects: _Effects) -> None:
         for ticket, answer in replies:
-            pending = self._waiting.pop(ticket)
+            pending = self._waiting.pop(ticket, None)
+            if pending is None:  # closed since
+                continue
             if isinstance(answer, LogStoreError):
                 effects.calls.append(partial(pending.set_error, answer))
             else:

@@ -16,6 +16,7 @@ from logstore.errors import (
     InvalidGroupIdError,
     MemberIdRequiredError,
     RebalanceInProgressError,
+    StoreClosedError,
     UnknownMemberError,
 )
 from logstore.group.classic_values import (
@@ -147,6 +148,21 @@ def test_a_callback_may_call_the_coordinator(rig):
         lambda done: synced.append(rig.sync("m1", done.result(0).generation))
     )
     assert synced[0].result(0).assignment == b""
+
+
+def test_closing_lets_go_of_all_who_wait(rig):
+    rig.assigned_one()
+    waiting = rig.join()
+    calls: list[str] = []
+    other = rig.groups.heartbeat(GroupHeartbeat("h", "c", subscribed_topics=("t",)))
+    rig.groups.watch_member("h", "c", other, lambda: calls.append("c"))
+    rig.groups.close()
+    assert calls == ["c"]
+    assert isinstance(waiting.error, StoreClosedError)
+    rig.clock.advance(SESSION)
+    rig.groups.tick()
+    rig.groups.close()
+    assert calls == ["c"]
 
 
 # --- offsets ----------------------------------------------------------------------------------

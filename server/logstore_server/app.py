@@ -20,6 +20,7 @@ import uvloop
 from logstore.api import ServedLogStore
 from logstore.store import LocalLogStore
 from logstore_server.bridge import StoreBridge
+from logstore_server.buffers import keep_large_buffers
 from logstore_server.config import ServerConfig
 from logstore_server.listener import Listener
 from logstore_server.rpc.listener import RpcListener
@@ -72,6 +73,7 @@ def run(config: ServerConfig) -> int:
     Prints one line with the addresses once it answers, and what recovery had to mend before.
     Raises what opening the store and listening raise: LogStoreError, OSError.
     """
+    keep_large_buffers()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(config))
     return 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
-from logstore.api import TopicSpec
+from logstore.api import Acks, TopicSpec
 from logstore.errors import (
     BufferFullError,
     LogStoreError,
@@ -17,6 +18,10 @@ from logstore.errors import (
 )
 from logstore.record import decode_records
 from logstore.remote import RemoteConfig, RemoteLogStore, connect_store
+from logstore.remote.appender import Appender
+from logstore.remote.connections import Connections
+from logstore.remote.produce_lane import Item
+from logstore.remote.routing import Router
 from tests.remote.batches import batch, eventually, numbered
 from tests.server.in_process import InProcessServer
 from tests.server.memory_store import MemoryStore
@@ -130,3 +135,44 @@ def test_bytes_in_flight_are_bounded(pair: Pair) -> None:
     small = [client.append("t", 0, batch(bytes(100))) for _ in range(40)]
     assert [pending.result(5).base_offset for pending in small] == list(range(1, 41))
     client.close()
+
+
+class RecordingLane:
+    """In the place of ProduceLane: the test says what becomes of its items."""
+
+    opened: ClassVar[dict[str, RecordingLane]] = {}
+
+    def __init__(self, endpoint: str, connections: object, settle: object) -> None:
+        self.items: list[Item] = []
+        self.opened[endpoint] = self
+
+    def enqueue(self, items: list[Item]) -> None:
+        self.items += items
+
+    def close(self) -> None: ...
+
+
+def test_a_partition_moves_when_its_old_endpoint_has_answered_all(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logstore.remote.appender.ProduceLane", RecordingLane)
+    connections = Connections(RemoteConfig())
+    appender = Appender(connections, Router(connections, [pair.addresses[0]]))
+    sent = [appender.append("t", 0, numbered(number), Acks.ALL) for number in range(2)]
+    old = RecordingLane.opened[pair.addresses[0]]
+    first, second = old.items
+
+    def refuse(item: Item) -> None:
+        item.error = WrongEndpointError("not here", endpoint="new:1")
+        appender._settle([item])
+
+    refuse(first)
+    sent.append(appender.append("t", 0, numbered(2), Acks.ALL))
+    assert (len(old.items), list(RecordingLane.opened)) == (2, [pair.addresses[0]])
+    refuse(second)
+    new = RecordingLane.opened["new:1"].items
+    assert new[:2] == [first, second]
+    assert [item.pending for item in new] == sent
+    sent.append(appender.append("t", 0, numbered(3), Acks.ALL))
+    assert [item.pending for item in RecordingLane.opened["new:1"].items] == sent
+    connections.close()

@@ -16,6 +16,7 @@ from logstore.errors import (
 )
 from logstore.remote import RemoteLogStore, connect_store
 from logstore.remote.reader import RemoteReader
+from logstore.v1 import consume_service_pb2 as consume
 from tests.remote.batches import batch, numbered, read_values, values_of
 from tests.server.in_process import InProcessServer
 from tests.server.memory_store import MemoryStore
@@ -67,6 +68,17 @@ def test_a_new_position_drops_what_was_read_ahead(store: RemoteLogStore) -> None
         assert seen[0] == b"%d" % offset
     seen += read_values(reader, 50 - len(seen))
     assert seen == [b"%d" % number for number in range(50, 100)]
+
+
+def test_what_was_sent_for_an_old_position_is_dropped(store: RemoteLogStore) -> None:
+    store.create_topic(TopicSpec("t"))
+    reader = open_reader(store, 0)
+    reader.set_position("t", 0, 0)  # the second: epoch 2
+    (lane,) = reader._lanes.values()
+    for epoch in (1, 2):
+        head = consume.PartitionData(topic="t", position_epoch=epoch, next_offset=1)
+        reader.arrived(lane, head, memoryview(numbered(epoch)))
+    assert values_of(reader.poll(1)) == [b"2"]
 
 
 def test_removed_partitions_come_no_more_and_may_come_back(store: RemoteLogStore) -> None:

@@ -48,7 +48,7 @@ test-pure: $(READY)
 	$(BIN)/python -m pytest -q -n $(JOBS) -p tests.support.pure_codec tests/log tests/test_store.py
 
 bench: $(READY)
-	$(BIN)/python -m pytest -q --benchmark-enable --benchmark-only benchmarks/micro
+	$(BIN)/python -m pytest -q -s --benchmark-enable benchmarks/micro
 	$(BIN)/python -m benchmarks.macro
 
 demo: $(READY)

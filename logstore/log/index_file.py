@@ -58,6 +58,14 @@ class IndexFile:
         """Read the entries by pread, so that an error of the disk is an OSError."""
         self._open().read(count * self._entry.size, 0)
 
+    def read(self, index: int) -> tuple[int, int] | None:
+        """One entry from the file, not the map; None if the file is shorter."""
+        data = self._open().read(self._entry.size, index * self._entry.size)
+        if len(data) < self._entry.size:
+            return None
+        first, second = self._entry.unpack(data)
+        return first, second
+
     def entries(self, count: int) -> list[tuple[int, int]]:
         """Read from the file, not the map. Fewer than `count` if the file is shorter."""
         data = self._open().read(count * self._entry.size, 0)

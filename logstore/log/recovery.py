@@ -190,23 +190,9 @@ class _Recovery:
         if not segments:
             return False
         active = segments[-1]
-        files = SegmentFiles(self._fs, active.stem)
-        try:
-            source = FileBytes(files.log, active.size, window_bytes=HEADERS_WINDOW_BYTES)
-            first = source.header(0)
-            position, next_offset = 0, active.base_offset
-            if active.offset_entries:
-                relative, position = files.offsets.entries(active.offset_entries)[-1]
-                next_offset = active.base_offset + relative + 1
-            for at, header in source.headers(position):
-                position, next_offset = at + header.size_bytes, header.last_offset + 1
-        finally:
-            files.close()
-        if position == active.size and next_offset == flushed:
+        if self._end_of(active) == (active.size, flushed):
             active.restore(
-                size=active.size,
-                next_offset=next_offset,
-                first_timestamp=first.max_timestamp if first else None,
+                size=active.size, next_offset=flushed, first_timestamp=self._first_of(active)
             )
             return True
         self._report.notes.append(
@@ -214,28 +200,60 @@ class _Recovery:
         )
         return False
 
+    def _first_of(self, segment: Segment) -> int | None:
+        """The timestamp of its first batch."""
+        file = self._fs.open(segment.log_path, write=False)
+        try:
+            header = FileBytes(file, segment.size, window_bytes=1).header(0)
+        finally:
+            file.close()
+        return header.max_timestamp if header else None
+
+    def _end_of(self, segment: Segment) -> tuple[int, int]:
+        """(position, offset) behind its last batch, from the last index entry on."""
+        files = SegmentFiles(self._fs, segment.stem)
+        try:
+            source = FileBytes(files.log, segment.size, window_bytes=HEADERS_WINDOW_BYTES)
+            position, next_offset = 0, segment.base_offset
+            last = (
+                files.offsets.read(segment.offset_entries - 1) if segment.offset_entries else None
+            )
+            if last is not None:
+                header = source.header(last[1])
+                if header is not None and header.last_offset == segment.base_offset + last[0]:
+                    position = last[1]
+            for at, header in source.headers(position):
+                position, next_offset = at + header.size_bytes, header.last_offset + 1
+            return position, next_offset
+        finally:
+            files.close()
+
     # --- after anything else ----------------------------------------------------------------
 
     def _recover(self, segments: list[Segment], flushed: int, *, is_exact: bool) -> None:
-        first = 0  # the first that may not be sealed: flushed beyond its end means that it is
-        while first + 1 < len(segments) and segments[first + 1].base_offset < flushed:
-            first += 1
         changed: list[Segment] = []
-        index = first
+        index = 0
         while index < len(segments):
             segment = segments[index]
-            trust = is_exact and index == first
-            damage = self._walk(segment, flushed, trust_index=trust)
-            if damage is not None:
-                self._mend(segments, index, damage, flushed)
-            self._check_successor(segments, index, flushed)
-            changed.append(segment)
+            if not self._is_sealed(segments, index, flushed):
+                damage = self._walk(segment, flushed, trust_index=is_exact)
+                if damage is not None:
+                    self._mend(segments, index, damage, flushed)
+                self._check_successor(segments, index, flushed)
+                changed.append(segment)
             index += 1
         if not segments or segments[-1].next_offset < flushed:
             changed.append(self._begin_at(segments, flushed))
         for segment in changed:
             self._settle(segment, is_active=segment is segments[-1])
         self._fs.sync_directory(self._directory)
+
+    def _is_sealed(self, segments: Sequence[Segment], index: int, flushed: int) -> bool:
+        """Flushed beyond its end means that it was; unless a mending was cut short, or more."""
+        if index + 1 == len(segments) or segments[index + 1].base_offset >= flushed:
+            return False
+        segment = segments[index]
+        return self._end_of(segment) == (segment.size, segments[index + 1].base_offset)
 
     def _begin_at(self, segments: list[Segment], flushed: int) -> Segment:
         """What was flushed is gone: go on behind it, so that no offset is used twice."""

@@ -4,6 +4,7 @@ import errno
 
 import pytest
 
+from logstore.config import StoreConfig
 from logstore.errors import (
     DiskFullError,
     LogStoreError,
@@ -12,6 +13,7 @@ from logstore.errors import (
     UnknownTopicError,
 )
 from logstore.record import encode_batch
+from logstore.testing import MemoryFileSystem
 from tests.log.support import DIRECTORY, Partition
 
 
@@ -173,3 +175,13 @@ def test_appends_during_close_are_refused_and_lose_nothing() -> None:
     part.reopen()
     assert part.values() == [b"a"]
     assert not part.log.recovery_report.was_unclean
+
+
+def test_flushed_segments_keep_their_names_whatever_the_way_to_sync() -> None:
+    for seed in range(30):
+        limits = StoreConfig(syncfs_threshold=(1, 4, 100)[seed % 3])
+        part = Partition(MemoryFileSystem(seed), limits=limits, segment_bytes=str(16 << 10))
+        for _ in range(20):
+            part.put(bytes(2000))
+        part.lose_power_and_open()
+        assert len(part.values()) == 20

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from logstore.errors import CorruptDataError
+from logstore.config import StoreConfig
+from logstore.errors import CorruptDataError, StorageFailedError
 from logstore.log import PartitionLog
 from logstore.record import encode_batch
 from logstore.testing import MemoryFileSystem, RecordingFileSystem
@@ -182,9 +183,7 @@ def test_a_value_that_looks_like_a_batch_is_no_batch() -> None:
     assert partition.log.high_watermark == 1
 
 
-def test_producers_whose_records_were_removed_are_forgotten_rather_than_remembered_wrongly() -> (
-    None
-):
+def test_producers_whose_records_are_gone_are_forgotten_not_remembered_wrongly() -> None:
     def send(partition: Partition, sequence: int, size: int) -> int:
         return partition.append(
             bytes(size), producer_id=1, producer_epoch=0, base_sequence=sequence
@@ -204,10 +203,14 @@ def test_producers_whose_records_were_removed_are_forgotten_rather_than_remember
 
 
 def test_index_entries_that_a_failed_sync_left_in_memory_are_written_again() -> None:
-    partition = Partition(segment_bytes=str(16 << 10), index_interval_bytes="64")
+    partition = Partition(
+        limits=StoreConfig(syncfs_threshold=100),
+        segment_bytes=str(16 << 10),
+        index_interval_bytes="64",
+    )
     for number in range(7):
         partition.put(bytes(2000), timestamp=1000 + number)
-    partition.memory.inject("sync", path_contains=DIRECTORY, times=None)
+    partition.memory.inject("sync", path_contains=".timeindex", times=None)
     partition.append(bytes(2000), timestamp=1007)  # rolls: the indexes are synced now
     partition.flusher.run_round()
     partition.memory.heal()
@@ -217,3 +220,22 @@ def test_index_entries_that_a_failed_sync_left_in_memory_are_written_again() -> 
     partition.lose_power_and_open()
     for number in range(8):
         assert partition.log.offset_for_timestamp(1000 + number) == (number, 1000 + number)
+
+
+def test_what_is_moved_is_on_disk_before_it_leaves_its_place() -> None:
+    """Power fails while damage below the flushed offset is being mended."""
+    for seed in range(40):
+        partition = Partition(MemoryFileSystem(seed))
+        places = []
+        for value in (b"a", b"b", b"c", b"d"):
+            places.append(partition.log.size_bytes)
+            partition.put(value)
+        partition.damage(FIRST, places[1] + 16, b"\x07")
+        partition.memory.sync_file_system("store")
+        partition.memory.kill()
+        partition.memory.inject("sync", path_contains=FIRST)  # after the cut
+        with pytest.raises(StorageFailedError):
+            partition.reopen()
+        partition.lose_power_and_open()
+        assert partition.read() == [(0, b"a"), (2, b"c"), (3, b"d")]
+        assert partition.put(b"e") == 4

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from logstore.config import TopicConfig
+from logstore.config import StoreConfig, TopicConfig
 from logstore.errors import DiskFullError, OutOfOrderSequenceError, StorageFailedError
 from logstore.log import Lease
 from logstore.record import encode_batch, iter_batches, parse_header
@@ -69,10 +69,12 @@ class LogMachine(RuleBasedStateMachine):
         seed=st.integers(0, 1 << 20),
         durability=st.sampled_from(["fsync", "page_cache"]),
         interval=st.sampled_from(["64", "1000", "4096"]),
+        syncfs_threshold=st.sampled_from([1, 4, 100]),
     )
-    def begin(self, seed: int, durability: str, interval: str) -> None:
+    def begin(self, seed: int, durability: str, interval: str, syncfs_threshold: int) -> None:
         self.part = Partition(
             MemoryFileSystem(seed),
+            limits=StoreConfig(syncfs_threshold=syncfs_threshold),
             segment_bytes=str(SEGMENT_BYTES),
             index_interval_bytes=interval,
             durability=durability,
@@ -361,7 +363,7 @@ class LogMachine(RuleBasedStateMachine):
 
 TestLog = LogMachine.TestCase
 TestLog.settings = settings(
-    max_examples=40,
+    max_examples=80,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

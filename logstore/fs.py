@@ -139,11 +139,13 @@ class RealFile:
 
     def write(self, buffers: Sequence[ReadableBuffer], position: int) -> int:
         done = os.pwritev(self._fd, buffers, position)
-        views = [memoryview(buffer).cast("B") for buffer in buffers]
-        total = sum(view.nbytes for view in views)
-        while done < total:  # a short write: a signal, or a disk that is nearly full
-            rest = b"".join(views)[done:]
-            done += os.pwrite(self._fd, rest, position + done)
+        total = 0
+        for buffer in buffers:
+            total += len(buffer) if type(buffer) is bytes else memoryview(buffer).nbytes
+        if done < total:  # a signal, or a disk that is nearly full
+            rest = b"".join(memoryview(buffer).cast("B") for buffer in buffers)
+            while done < total:
+                done += os.pwrite(self._fd, memoryview(rest)[done:], position + done)
         return total
 
     def read(self, count: int, position: int) -> bytes:

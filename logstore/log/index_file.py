@@ -87,7 +87,7 @@ class IndexFile:
 
     def append(self, count: int, first: int, second: int) -> None:
         """Write the entry that follows the first `count`. Raises OSError."""
-        file = self._open()
+        file = self._file or self._open()
         end = (count + 1) * self._entry.size
         if end > self._allocated:
             wanted = max(INDEX_BYTES_MIN, min(2 * self._allocated, INDEX_BYTES_MAX), end)

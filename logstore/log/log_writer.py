@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from logstore.clock import Clock
 from logstore.config import TopicConfig
 from logstore.errors import LogStoreError, StorageFailedError
-from logstore.fs import File, FileSystem
+from logstore.fs import FileSystem
 from logstore.log.faults import fresh, is_no_space, storage_error
 from logstore.log.flush import Flusher, FlushPlan
 from logstore.log.log_view import LogView, Published
 from logstore.log.recovery import Recovered
-from logstore.log.segment import Segment, create_segment_file
+from logstore.log.segment import Segment, SegmentFiles, create_segment_file
 from logstore.log.segment_cache import SegmentCache
 from logstore.log.snapshots import SnapshotSchedule
 from logstore.log.state_file import SlotValues, StateSlot
@@ -47,6 +47,7 @@ from logstore.record import (
 if TYPE_CHECKING:
     from logstore.log.producer_state import ProducerState
 
+SLOT_INTERVAL = 0.001  # seconds between two writes of the slot for appends that are not flushed
 PREFIX_BYTES = 16  # of a batch: base offset, length, leader epoch; written by the log
 
 
@@ -96,6 +97,8 @@ class LogWriter:
         self._active = found.segments[-1]
         self._unsealed: list[Segment] = []
         self._is_directory_dirty = False
+        self._slot_due = 0.0
+        self._is_marked = False  # the flusher knows that it is dirty, and has not begun
         self._closing: LogStoreError | None = None
 
     # --- append -----------------------------------------------------------------------------
@@ -112,19 +115,28 @@ class LogWriter:
                     return appended
                 if is_page_cache:
                     self._view.published = Published(self.end, self._active, self._active.size)
-                    self._write_slot()
+                    self._tell_followers()
+                is_urgent = acks_all and not is_page_cache
+                is_marked, self._is_marked = self._is_marked, True
         except StorageFailedError as failure:
             if failure is self.error:  # it was this write that failed
                 self._tell_end(failure)
             raise
-        self._flusher.mark_dirty(
-            self,
-            urgent=acks_all and not is_page_cache,
-            within_ms=self.config.flush_interval_ms,
-        )
+        if is_urgent or not is_marked:
+            self._flusher.mark_dirty(
+                self, urgent=is_urgent, within_ms=self.config.flush_interval_ms
+            )
         if is_page_cache:
             run_callbacks(self.waiters.take(), None)
         return appended
+
+    def _tell_followers(self) -> None:
+        """Of page-cache appends, once in a millisecond; of the last of them the next flush tells,
+        within flush_interval_ms."""
+        now = self._clock.monotonic()
+        if now >= self._slot_due:
+            self._slot_due = now + SLOT_INTERVAL
+            self._write_slot()
 
     def _append_locked(self, view: memoryview, header: BatchHeader) -> Appended:
         self._check_writable()
@@ -153,26 +165,31 @@ class LogWriter:
         prefix = header_prefix(header, base_offset=base_offset, leader_epoch=self.leader_epoch)
         self.is_touched = True  # also by a write that fails
         try:
-            files = self._cache.pin(segment)
-            try:
-                segment.reserve(files, segment.size + view.nbytes, self.config.segment_bytes)
-                self._write_or_undo(files.log, [prefix, view[PREFIX_BYTES:]], segment.size)
-                self._cache.mark_dirty(segment)
-                segment.note_append(files, header, base_offset=base_offset, config=self.config)
-            finally:
-                self._cache.unpin(segment)
+            files = segment.files if segment.is_dirty else None  # pinned as long as it is dirty
+            if files is None:
+                files = self._cache.pin(segment)
+                try:
+                    self._put(segment, files, [prefix, view[PREFIX_BYTES:]], view.nbytes)
+                    self._cache.mark_dirty(segment)
+                finally:
+                    self._cache.unpin(segment)
+            else:
+                self._put(segment, files, [prefix, view[PREFIX_BYTES:]], view.nbytes)
+            segment.note_append(files, header, base_offset=base_offset, config=self.config)
         except OSError as error:
             raise self._write_failed(error, segment.log_path) from error
 
-    @staticmethod
-    def _write_or_undo(file: File, buffers: list[bytes | memoryview], position: int) -> None:
+    def _put(
+        self, segment: Segment, files: SegmentFiles, buffers: list[bytes | memoryview], size: int
+    ) -> None:
         """A write that fails may have written everything but a last byte that is zero: without
         its header it is no batch, whoever finds it after a crash."""
+        segment.reserve(files, segment.size + size, self.config.segment_bytes)
         try:
-            file.write(buffers, position)
+            files.log.write(buffers, segment.size)
         except OSError:
             with suppress(OSError):
-                file.write([bytes(HEADER_BYTES)], position)
+                files.log.write([bytes(HEADER_BYTES)], segment.size)
             raise
 
     def _roll(self, now_ms: int) -> None:
@@ -279,6 +296,7 @@ class LogWriter:
     def begin_flush(self) -> FlushPlan | None:
         """For the Flusher: what is to be synced."""
         with self._lock:
+            self._is_marked = False
             has_news = self.flushed != self.end or self._unsealed or self._is_directory_dirty
             if self.error is not None or not has_news:
                 return None

@@ -83,6 +83,8 @@ class SegmentCache:
                 return
             segment.is_dirty = False
             self._dirty -= 1
+            if segment in self._open:
+                self._open.move_to_end(segment)  # its appends did not
         self.unpin(segment)
 
     def forget(self, segment: Segment) -> None:

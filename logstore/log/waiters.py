@@ -65,6 +65,9 @@ class Waiters:
             return []
         with self._lock:
             current = self._current()
+            if len(self._by_offset) == 1:  # the common case, kept short
+                (offset,) = self._by_offset
+                return list(self._by_offset.pop(offset)) if offset <= current else []
             reached = [offset for offset in self._by_offset if offset <= current]
             return [waiter for offset in reached for waiter in self._by_offset.pop(offset)]
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Sequence
 
 from logstore.config import StoreConfig
-from logstore.errors import InvalidBatchError, OffsetOutOfRangeError
+from logstore.errors import InvalidBatchError, OffsetOutOfRangeError, StorageFailedError
 from logstore.fs import FileSystem
 from logstore.log.format import (
     INDEX_SUFFIX,
@@ -201,12 +201,14 @@ class FollowerLog:
         """As PartitionLog.read."""
         try:
             return self._view.read(offset, bytes_max=bytes_max, up_to=None, cold_ok=cold_ok)
-        except FileNotFoundError as error:
-            raise OffsetOutOfRangeError(
-                f"{self._view.name}: offset {offset} was removed while it was read", offset=offset
-            ) from error
-        except OSError as error:
-            if error.errno != errno.EINVAL:
+        except StorageFailedError as failure:
+            cause = failure.__cause__
+            if isinstance(cause, FileNotFoundError):
+                raise OffsetOutOfRangeError(
+                    f"{self._view.name}: offset {offset} was removed while it was read",
+                    offset=offset,
+                ) from failure
+            if not isinstance(cause, OSError) or cause.errno != errno.EINVAL:
                 raise
             self._seen = None  # cut by its writer while it was mapped: look again
             return Lease(NO_DATA)

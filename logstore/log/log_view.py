@@ -128,16 +128,16 @@ class LogView:
         end = published.position if segment is published.segment else segment.size
         try:
             files = self._cache.pin(segment)
+            try:
+                return work(Window(segment, files, end=end, cold_ok=cold_ok), files)
+            finally:
+                self._cache.unpin(segment)
         except OSError as error:
             if isinstance(error, FileNotFoundError):
                 self.check_offset(offset)  # removed meanwhile: that offset is gone
             raise StorageFailedError(
-                f"could not open {segment.log_path}: {error}", path=segment.log_path
+                f"could not read {segment.log_path}: {error}", path=segment.log_path
             ) from error
-        try:
-            return work(Window(segment, files, end=end, cold_ok=cold_ok), files)
-        finally:
-            self._cache.unpin(segment)
 
     # --- by time ----------------------------------------------------------------------------
 
@@ -176,11 +176,18 @@ class LogView:
     def max_timestamp(self, segment: Segment) -> int:
         if segment.is_max_timestamp_known:
             return segment.max_timestamp
-        files = self._cache.pin(segment)
         try:
-            segment.load_max_timestamp(files)
-        finally:
-            self._cache.unpin(segment)
+            files = self._cache.pin(segment)
+            try:
+                segment.load_max_timestamp(files)
+            finally:
+                self._cache.unpin(segment)
+        except FileNotFoundError:
+            return TIMESTAMP_NONE  # removed meanwhile
+        except OSError as error:
+            raise StorageFailedError(
+                f"could not read {segment.stem}: {error}", path=segment.stem
+            ) from error
         return segment.max_timestamp
 
     def _first_at_or_after(

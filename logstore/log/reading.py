@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from logstore.errors import CorruptDataError, StorageFailedError
+from logstore.errors import CorruptDataError
 from logstore.log.format import FRAME, FRAME_LENGTH_END, TIMESTAMP_NONE
 from logstore.log.index_file import NO_ENTRY, IndexFile
 from logstore.log.segment import Segment, SegmentFiles
@@ -64,12 +64,8 @@ class Window:
             index.warm(entries)
 
     def _warm(self, start: int, stop: int) -> None:
-        try:
-            for position in range(start, stop, WARM_BYTES):
-                self._files.log.read(min(WARM_BYTES, stop - position), position)
-        except OSError as error:
-            path = self.segment.log_path
-            raise StorageFailedError(f"could not read {path}: {error}", path=path) from error
+        for position in range(start, stop, WARM_BYTES):
+            self._files.log.read(min(WARM_BYTES, stop - position), position)
 
     def frame(self, position: int) -> tuple[int, int, int]:
         """(base offset, last offset, position behind it) of the batch at `position` < end."""

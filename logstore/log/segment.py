@@ -22,6 +22,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from logstore.errors import InvalidBatchError
 from logstore.fs import File, FileSystem
 from logstore.log.faults import is_no_space
 from logstore.log.format import (
@@ -250,7 +251,10 @@ class Segment:
         """No time index: no batch has a timestamp, or it is lost."""
         position, latest, view = 0, TIMESTAMP_NONE, files.view(self.size)
         while position < self.size:
-            header = parse_header(view, position)
+            try:
+                header = parse_header(view, position)
+            except InvalidBatchError:
+                break  # damaged: whoever reads it is told
             if header.max_timestamp > latest:
                 latest, self.max_timestamp_offset = header.max_timestamp, header.last_offset
             position += header.size_bytes

@@ -17,11 +17,12 @@ from logstore.log.format import (
 from logstore.log.producer_state import ProducerState
 
 SNAPSHOTS_KEPT = 2  # the newest, and one should it be damaged
-SNAPSHOT_BYTES = 64 << 20  # of log at most between two: what reopening has to read
+SNAPSHOT_BYTES = 64 << 20  # of log at most between two: what reopening has to read,
+SNAPSHOT_BATCHES = 20_000  # and how many headers: some 40 ms
 
 
 class SnapshotSchedule:
-    """When a partition takes snapshots: at each new segment, each SNAPSHOT_BYTES, at the end.
+    """When a partition takes snapshots: at each new segment, in between by size, at the end.
 
     Taken (`take`) under the partition's lock, written when the log is on disk up to there.
     """
@@ -32,16 +33,18 @@ class SnapshotSchedule:
         self._taken: list[tuple[int, bytes]] = []
         self._last_offset = last_offset
         self._bytes = 0
+        self._batches = 0
 
     def count(self, size: int) -> None:
         self._bytes += size
+        self._batches += 1
 
     @property
     def is_due(self) -> bool:
-        return self._bytes > SNAPSHOT_BYTES
+        return self._bytes > SNAPSHOT_BYTES or self._batches > SNAPSHOT_BATCHES
 
     def take(self, offset: int, producers: ProducerState) -> None:
-        self._bytes = 0
+        self._bytes = self._batches = 0
         if offset != self._last_offset:
             self._taken.append((offset, producers.encode()))
             self._last_offset = offset

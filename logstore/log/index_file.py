@@ -10,6 +10,7 @@ so a full disk here costs speed, never an append.
 
 from __future__ import annotations
 
+import errno
 import threading
 from bisect import bisect_right
 from struct import Struct
@@ -19,6 +20,16 @@ from logstore.fs import File, FileSystem
 from logstore.log.format import INDEX_BYTES_MAX, INDEX_BYTES_MIN
 
 NO_ENTRY = -1
+
+
+def map_whole(file: File) -> memoryview:
+    """All of a file that is being written: it may be trimmed, once, between the two calls."""
+    try:
+        return file.map(file.size())
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    return file.map(file.size())
 
 
 class IndexFile:
@@ -33,17 +44,22 @@ class IndexFile:
         self._allocated = 0
         self._map: memoryview | None = None
 
-    # --- read -------------------------------------------------------------------------------
+    # --- read: a file that is missing or short has no entries ---------------------------------
 
     def get(self, index: int) -> tuple[int, int]:
-        first, second = self._entry.unpack_from(self._view(index + 1), index * self._entry.size)
+        """Raises FileNotFoundError if there is no such entry."""
+        view = self._view(index + 1)
+        if view is None:
+            raise FileNotFoundError(errno.ENOENT, "an index entry is gone", self.path)
+        first, second = self._entry.unpack_from(view, index * self._entry.size)
         return first, second
 
     def floor(self, value: int, *, count: int, field: int) -> int:
         """The last of `count` entries whose `field` is at most `value`; NO_ENTRY if none is."""
-        if count == 0:
+        view = self._view(count) if count else None
+        if view is None:
             return NO_ENTRY
-        view, unpack, size = self._view(count), self._entry.unpack_from, self._entry.size
+        unpack, size = self._entry.unpack_from, self._entry.size
 
         def key(index: int) -> Any:
             return unpack(view, index * size)[field]
@@ -52,15 +68,19 @@ class IndexFile:
 
     def is_resident(self, count: int) -> bool:
         """Whether the first `count` entries can be read without waiting for the disk."""
-        return count == 0 or self._open().resident(0, count * self._entry.size)
+        file = self._reader() if count else None
+        return file is None or file.resident(0, count * self._entry.size)
 
     def warm(self, count: int) -> None:
         """Read the entries by pread, so that an error of the disk is an OSError."""
-        self._open().read(count * self._entry.size, 0)
+        file = self._reader()
+        if file is not None:
+            file.read(count * self._entry.size, 0)
 
     def read(self, index: int) -> tuple[int, int] | None:
         """One entry from the file, not the map; None if the file is shorter."""
-        data = self._open().read(self._entry.size, index * self._entry.size)
+        file = self._reader()
+        data = file.read(self._entry.size, index * self._entry.size) if file is not None else b""
         if len(data) < self._entry.size:
             return None
         first, second = self._entry.unpack(data)
@@ -68,20 +88,33 @@ class IndexFile:
 
     def entries(self, count: int) -> list[tuple[int, int]]:
         """Read from the file, not the map. Fewer than `count` if the file is shorter."""
-        data = self._open().read(count * self._entry.size, 0)
+        file = self._reader()
+        data = file.read(count * self._entry.size, 0) if file is not None else b""
         usable = len(data) - len(data) % self._entry.size
         return list(self._entry.iter_unpack(memoryview(data)[:usable]))
 
-    def _view(self, count: int) -> memoryview:
-        """A map of at least `count` entries."""
+    def _view(self, count: int) -> memoryview | None:
+        """A map of at least `count` entries; None if there are not as many."""
         view = self._map
         needed = count * self._entry.size
         if view is None or len(view) < needed:
-            file = self._open()
+            file = self._reader()
+            if file is None:
+                return None
             with self._lock:
-                view = file.map(file.size())
-                self._map = view
-        return view
+                self._map = view = map_whole(file)
+        return view if len(view) >= needed else None
+
+    def _reader(self) -> File | None:
+        """The file; None if it was never made or is removed. It is not made by looking at it."""
+        with self._lock:
+            if self._file is None:
+                try:
+                    self._file = self._fs.open(self.path)
+                except FileNotFoundError:
+                    return None
+                self._allocated = self._file.size()
+            return self._file
 
     # --- write ------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ Owned by its partition: written under the partition's lock, read by any thread t
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ from logstore.log.format import (
     TIMESTAMP_NONE,
     offset_name,
 )
-from logstore.log.index_file import IndexFile
+from logstore.log.index_file import IndexFile, map_whole
 from logstore.record import BatchHeader, parse_header
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ class SegmentFiles:
         """A map of the log that reaches to `end` at least. Two threads may make one each."""
         view = self._map
         if len(view) < end:
-            self._map = view = self.log.map(self.log.size())
+            self._map = view = map_whole(self.log)
+            if len(view) < end:
+                raise OSError(errno.EINVAL, "the file is shorter than its batches", self.log.path)
         return view
 
     def close(self) -> None:

@@ -61,13 +61,17 @@ class SegmentCache:
         return files
 
     def unpin(self, segment: Segment) -> None:
-        doomed = None
+        victims: list[SegmentFiles] = []
         with self._lock:
             segment.pins -= 1
-            if segment.pins == 0 and segment.is_gone:
-                doomed, segment.files = segment.files, None
-        if doomed is not None:
-            doomed.close()
+            if segment.pins == 0:
+                if segment.is_gone and segment.files is not None:
+                    victims.append(segment.files)
+                    segment.files = None
+                elif len(self._open) > self.open_segments_max:  # more were pinned at once
+                    victims = self._take_victims()
+        for victim in victims:
+            victim.close()
 
     def mark_dirty(self, segment: Segment) -> None:
         """Keep it open until `mark_clean`. The caller owns the segment and has it pinned."""

@@ -1,8 +1,7 @@
 """The engine's append path beside a bare pwrite of the same bytes, in turn, in one run.
 
 Prints medians of the ratios: 1.0 is the speed of pwrite itself. The target for 1 MiB batches of
-100-byte records with durability=page_cache is 0.6; what is asserted leaves room for the noise of a
-shared machine.
+100-byte records with durability=page_cache is 0.6.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ def test_append_beside_a_bare_pwrite(tmp_path: Path, value_bytes: int) -> None:
         f"engine without checking {size / statistics.median(unchecked):.2f}; "
         f"engine / pwrite, median of {TURNS}: {ratio:.2f}"
     )
-    assert ratio >= 0.55
+    assert ratio >= 0.6
 
 
 def test_latency_by_dirty_partitions(tmp_path: Path) -> None:
@@ -114,4 +113,4 @@ def test_latency_by_dirty_partitions(tmp_path: Path) -> None:
         + f"; for 1,000 of them {medians[1000] / medians[1]:.0f} times that for one"
     )
     assert medians[100] < 30 * medians[1]
-    assert medians[1000] < 300 * medians[1]  # a bare syncfs of them alone takes some 80 times
+    assert medians[1000] < 100 * medians[1]

@@ -471,6 +471,7 @@ class LocalLogStore:
             return
         self._closed = True
         try:
+            self._groups.close()
             self._table.close()
         finally:
             self._lock_file.release()

@@ -454,7 +454,15 @@ def test_one_process_writes(tmp_path: Path) -> None:
 def test_closing_ends_every_wait(tmp_path: Path) -> None:
     store = LocalLogStore.open(str(tmp_path))
     store.create_topic(TopicSpec("t"))
+    joined = store.heartbeat_now(GroupHeartbeat("g", subscribed_topics=("t",)))
+    told = threading.Event()
+    known = store.heartbeat_now(
+        GroupHeartbeat("g", joined.member_id, joined.member_epoch, owned=joined.partitions)
+    )
+    store.watch_member("g", joined.member_id, known, told.set)
+    assert not told.is_set()
     woken = threading.Event()
     store.wait_for_data([FetchPosition("t", 0, 0, 1)], woken.set)
     store.close()
+    assert told.is_set()
     assert woken.is_set()

@@ -382,7 +382,7 @@ class GroupMachine(RuleBasedStateMachine):
 
 
 GroupMachine.TestCase.settings = settings(
-    max_examples=300,
+    max_examples=400,
     stateful_step_count=40,
     deadline=None,
     report_multiple_bugs=False,

@@ -235,7 +235,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestStore = StoreMachine.TestCase
 TestStore.settings = settings(
-    max_examples=40,
+    max_examples=150,
     stateful_step_count=30,
     deadline=None,
     report_multiple_bugs=False,

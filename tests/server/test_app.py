@@ -42,32 +42,21 @@ def process(data: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str]
 
 
 def test_the_first_answer_comes_soon_and_an_idle_server_is_small(tmp_path: Path) -> None:
-    """On a machine that has more to do than it has processors, the processor time must do."""
-    elapsed_s, processor_s = 10.0, 10.0
-    for number in range(5):
+    """The best of a few starts: the machine may be busy with other tests."""
+    best_s = 10.0
+    for number in range(6):
         started = time.monotonic()
         with process(tmp_path / str(number)) as (server, address), Stubs(address) as stubs:
             stubs.store.DescribeStore(store.DescribeStoreRequest(), timeout=TIMEOUT)
-            elapsed_s = min(elapsed_s, time.monotonic() - started)
-            used_s, resident_mib = usage(server.pid)
-            processor_s = min(processor_s, used_s)
-            assert resident_mib < IDLE_MIB_MAX
-        if elapsed_s < FIRST_ANSWER_S_MAX:
-            return
-    assert os.getloadavg()[0] > (os.cpu_count() or 1), f"it took {elapsed_s:.2f} s"
-    assert processor_s < FIRST_ANSWER_S_MAX
-
-
-def usage(pid: int) -> tuple[float, float]:
-    """Processor seconds used and MiB resident; nothing where the system does not tell."""
-    folder = Path(f"/proc/{pid}")
-    if not folder.exists():
-        return 0.0, 0.0
-    fields = (folder / "stat").read_text().rpartition(")")[2].split()
-    resident = re.search(r"VmRSS:\s+(\d+) kB", (folder / "status").read_text())
-    assert resident is not None
-    ticks = int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK"), int(resident[1]) / 1024
+            best_s = min(best_s, time.monotonic() - started)
+            status = Path(f"/proc/{server.pid}/status")
+            if status.exists():
+                resident = re.search(r"VmRSS:\s+(\d+) kB", status.read_text())
+                assert resident is not None
+                assert int(resident[1]) < IDLE_MIB_MAX * 1024
+        if best_s < FIRST_ANSWER_S_MAX:
+            break
+    assert best_s < FIRST_ANSWER_S_MAX
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])

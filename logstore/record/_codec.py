@@ -346,6 +346,8 @@ def _walk_plain(
     position: cython.Py_ssize_t
     delta: cython.longlong
     raw: cython.longlong
+    stride: cython.Py_ssize_t = 0  # of the record before
+    alike: cython.longlong = 0  # records in a row of that stride; below 0: not to be tried yet
     while index < count and end - start > 12:  # so far the bytes before the key's content reach
         if data[start] < 0x80:  # length
             raw = data[start]
@@ -415,11 +417,124 @@ def _walk_plain(
             break
         if delta > largest:
             largest = delta
-        start = following
         index += 1
+        if following - start != stride:
+            stride = following - start
+            alike = 0
+        elif alike < 3:
+            alike += 1
+        else:
+            walk.index = index
+            walk.position = following
+            walk.largest = largest
+            _walk_alike(data, end, count, walk, stride)
+            alike = 0 if walk.index - index > 8 else -32
+            index = walk.index
+            following = walk.position
+            largest = walk.largest
+        start = following
     walk.index = index
     walk.position = start
     walk.largest = largest
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def _eight_bytes(data: cython.p_const_uchar, at: cython.Py_ssize_t) -> cython.ulonglong:
+    """As a number of the machine's byte order; of no use on a big-endian one."""
+    word: cython.ulonglong = 0
+    if cython.compiled:
+        memcpy(cython.address(word), data + at, 8)
+    else:
+        word = int.from_bytes(data[at : at + 8], "little")
+    return word
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def _walk_alike(
+    data: cython.p_const_uchar,
+    end: cython.Py_ssize_t,
+    count: cython.longlong,
+    walk: _Walk,
+    stride: cython.Py_ssize_t,
+) -> cython.void:
+    """Goes over records of the shape of the last one, `stride` bytes before `walk.position`, which
+    `_walk_plain` passed; stops before the first other one.
+
+    Of one shape: equal lengths of record, key and value. Then all bytes up to the key's content are
+    known but for the attributes and the values of the two deltas, and are compared at once:
+
+        length 1-2 | attributes 1 | timestamp delta 1-2 | offset delta 1-3 | key length 1
+    """
+    model: cython.Py_ssize_t = walk.position - stride
+    start: cython.Py_ssize_t = walk.position
+    index: cython.longlong = walk.index
+    room: cython.Py_ssize_t = max(stride, 8)
+
+    time_at: cython.Py_ssize_t = 2 if data[model] < 0x80 else 3
+    is_long_time: cython.bint = data[model + time_at] >= 0x80
+    offset_at: cython.Py_ssize_t = time_at + (2 if is_long_time else 1)
+    offset_bytes: cython.Py_ssize_t = 1 if index <= 0x40 else 2 if index <= 0x2000 else 3
+    index_end: cython.longlong = min(count, 0x40 << 7 * (offset_bytes - 1))
+    key_at: cython.Py_ssize_t = offset_at + offset_bytes
+    model_head: cython.ulonglong = _eight_bytes(data, model)
+    if key_at > 7 or data[model + key_at] >= 0x80 or model_head & 0xFF != data[model]:
+        return
+    value_at: cython.Py_ssize_t = key_at + 1
+    if data[model + key_at] != 0x01:
+        value_at += data[model + key_at] >> 1
+    value_last: cython.Py_ssize_t = value_at + (0 if data[model + value_at] < 0x80 else 1)
+    value_head: cython.uchar = data[model + value_at]
+    value_tail: cython.uchar = data[model + value_last]
+
+    one: cython.ulonglong = 1
+    time_mask: cython.ulonglong = 0x7F7F if is_long_time else 0x7F
+    known: cython.ulonglong = 0xFFFFFFFFFFFFFFFF >> 8 * (7 - key_at)
+    known ^= (one * 0xFF) << 8 * (time_at - 1) | time_mask << 8 * time_at
+    offset_mask: cython.ulonglong = 0xFFFFFF >> 8 * (3 - offset_bytes)
+    fixed: cython.ulonglong = model_head & known & ~(offset_mask << 8 * offset_at)
+    expected: cython.ulonglong
+    head: cython.ulonglong
+    time: cython.ulonglong = model_head >> 8 * time_at & time_mask
+    raw: cython.ulonglong
+    delta: cython.longlong
+    step: cython.ulonglong = (one * 2) << 8 * offset_at
+    while index < index_end:
+        raw = 2 * index
+        if offset_bytes == 2:
+            raw = raw & 0x7F | 0x80 | raw >> 7 << 8
+        elif offset_bytes == 3:
+            raw = raw & 0x7F | 0x8080 | raw << 1 & 0x7F00 | raw >> 14 << 16
+        expected = fixed | raw << 8 * offset_at
+        while True:  # as long as only the offset's first byte changes
+            walk.index = index
+            walk.position = start
+            if end - start < room:
+                return
+            head = _eight_bytes(data, start)
+            if head & known != expected:
+                return
+            if data[start + value_at] != value_head or data[start + value_last] != value_tail:
+                return
+            if data[start + stride - 1] != 0:  # no headers
+                return
+            raw = head >> 8 * time_at & time_mask
+            if raw != time:
+                time = raw
+                raw = raw & 0x7F | raw >> 1 & 0x3F80
+                delta = (raw >> 1) ^ -(raw & 1)
+                if delta < walk.delta_min or delta > walk.delta_max:
+                    return
+                walk.largest = max(walk.largest, delta)
+            start += stride
+            index += 1
+            expected += step
+            if index & 63 == 0 or index == index_end:
+                break
+    walk.index = index
+    walk.position = start
 
 
 # --- decode ---------------------------------------------------------------------------------

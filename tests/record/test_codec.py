@@ -240,6 +240,73 @@ def test_a_wrong_offset_is_found_wherever_it_is(record: ModuleType) -> None:
             record.validate_batch(sealed(changed), decompressed_bytes_max=LIMIT)
 
 
+def _is_sound(record: ModuleType, batch: bytearray, require_keys: bool) -> bool:
+    """By the reading loop, which knows no shapes, and what the walk adds to it."""
+    header = record.parse_header(batch)
+    try:
+        records = record.decode_records(batch, decompressed_bytes_max=LIMIT)
+    except InvalidBatchError:
+        return False
+    times = [row.timestamp for row in records]
+    return (
+        [row.offset for row in records] == list(range(header.record_count))
+        and min(times) >= -1
+        and max(times) == header.max_timestamp
+        and not (require_keys and any(row.key is None for row in records))
+    )
+
+
+@pytest.mark.parametrize("first", [20, 62, 126, 8190])
+@pytest.mark.parametrize(
+    ("key", "value", "step"),
+    [(None, b"", 0), (b"k" * 7, b"v" * 100, 0), (b"", b"v" * 40, 9), (b"k" * 40, b"v" * 300, 100)],
+)
+def test_a_flaw_in_a_run_of_records_of_one_shape(
+    record: ModuleType, first: int, key: bytes | None, value: bytes, step: int
+) -> None:
+    """Each bit of the bytes that are not content, in the middle of a run and at its end, where the
+    offset's width changes and where not."""
+    if first > 1000 and not record.is_compiled():
+        pytest.skip("thousands of records, hundreds of times, are too many for plain Python")
+    count = first + 4
+    rows: list[Row] = [(key, value, 1000 + step * (i % 2), ()) for i in range(count)]
+    batch = build(record, rows)
+    require_keys = key is not None
+    ends = len(batch) - 61
+    stride = len(build(record, rows[:1])) - 61
+    accepted = 0
+    for at in (*range(ends - 2 * stride - 8, min(ends, ends - stride + 14)), ends - 1):
+        if batch[61 + at] in b"kv":
+            continue
+        for bit in (0, 1, 6, 7):
+            flawed = bytearray(batch)
+            flawed[61 + at] ^= 1 << bit
+            flawed = sealed(flawed)
+            try:
+                record.validate_batch(
+                    flawed, decompressed_bytes_max=LIMIT, require_keys=require_keys
+                )
+                is_accepted = True
+            except InvalidBatchError:
+                is_accepted = False
+            assert is_accepted == _is_sound(record, flawed, require_keys), (at, bit)
+            accepted += is_accepted
+    assert accepted  # changed attributes
+
+
+@pytest.mark.parametrize("index", [64, 8192])
+def test_a_run_of_one_shape_ends_where_the_offset_grows(record: ModuleType, index: int) -> None:
+    """The record at `index` has one byte too few for its offset, so that this goes on in what were
+    the key's length; all else is as in the records before it."""
+    body = bytes(record.encode_batch([b"vvvv"] * index)[61:])
+    last = bytearray(body[-11 if index == 64 else -12 :])
+    assert last.endswith(b"\x01\x08vvvv\x00")
+    last[3:-7] = b"\x80" * (len(last) - 10)
+    batch = with_body(record.encode_batch([b""]), body + bytes(last), index + 1)
+    with pytest.raises(InvalidBatchError, match=f"record {index} "):
+        record.validate_batch(batch, decompressed_bytes_max=LIMIT)
+
+
 # --- compiled against plain -------------------------------------------------------------------
 
 

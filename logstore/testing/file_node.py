@@ -41,6 +41,8 @@ class FileNode:
         self.reserved_bytes = 0  # what it takes of the disk
         self.linked = True  # has a name
         self.cold = False  # not in memory, until it is read
+        self.failures = 0  # of writing its pages to disk
+        self.is_failure_told = True  # the last of them, to anybody
         self._buffer: bytearray | mmap.mmap = bytearray()
         self._older: list[bytearray | mmap.mmap] = []
         self._used_bytes = 0  # of the buffers; the rest was never written and is zero
@@ -115,11 +117,19 @@ class FileNode:
         self._disk_size = self.size
         self._pending.clear()
 
+    @property
+    def is_dirty(self) -> bool:
+        """Has bytes that are not on disk and that a sync would write."""
+        return any(pending.data for pending in self._pending)
+
     def forget_unsynced(self) -> bool:
         """A sync failed. Linux marks the pages clean: they are in memory, nothing will ever write
         them, and a later sync succeeds without them. The size is metadata and still waits for that
         sync, which leaves zeros where the bytes should be. Returns whether bytes were forgotten."""
-        lost = any(pending.data for pending in self._pending)
+        lost = self.is_dirty
+        if lost:
+            self.failures += 1
+            self.is_failure_told = False
         self._pending = [Pending(p.size, b"", p.size, p.cuts) for p in self._pending]
         self._forgotten = self._forgotten or lost
         return lost

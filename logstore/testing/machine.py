@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from logstore.testing.file_node import FileNode
 
+WRITE_BACK = (
+    "write_back"  # no call of FileSystem: the kernel writes a file's pages, in any sync of it
+)
 OPERATIONS = (
     "open",
     "write",
@@ -18,6 +21,7 @@ OPERATIONS = (
     "allocate",
     "truncate",
     "sync",
+    "write_back",
     "map",
     "list_directory",
     "make_directory",
@@ -49,8 +53,15 @@ STATISTICS = (
     "unlink_lost",
     "short_write",  # some of a failing write is there
     "sync_forgot",  # bytes that a failing sync left in memory only
+    "sync_reported",  # ... of which a later sync through another handle told
+    "stop",  # in the middle of a call, by stop_after
     "disk_full",
 )
+
+
+class MachineStoppedError(BaseException):
+    """What every call raises from the moment that `stop_after` chose. Not an Exception: no program
+    under test goes on after it; the test catches it, then calls `kill` or `power_loss`."""
 
 
 @dataclass(slots=True)
@@ -76,14 +87,29 @@ class Machine:
         self.boot = 0
         self.faults: list[Fault] = []
         self.locked: dict[FileNode, object] = {}  # the file, and the lock that holds it
+        self.calls_left: int | None = None  # until it stops
+        self.is_stopped = False
 
     def end_process(self) -> None:
         self.life += 1
+        self.calls_left = None
+        self.is_stopped = False
         self.locked.clear()
         self.faults.clear()
 
+    def count_down(self, operation: str, path: str) -> None:
+        """Raises MachineStoppedError when it is time, and ever after."""
+        if self.calls_left is not None and not self.is_stopped:
+            self.is_stopped = self.calls_left == 0
+            self.calls_left -= 1
+            self.statistics["stop"] += self.is_stopped
+        if self.is_stopped:
+            raise MachineStoppedError(f"the machine stopped in {operation} of {path}")
+
     def check(self, operation: str, path: str) -> None:
         """Raises the OSError that was injected for this call, if any."""
+        if self.calls_left is not None and operation != WRITE_BACK:
+            self.count_down(operation, path)
         for fault in self.faults:
             if fault.operation != operation or fault.path_contains not in path:
                 continue

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from logstore.fs import IOV_MAX
 from logstore.testing.file_node import FileNode
-from logstore.testing.machine import Machine, os_error
+from logstore.testing.machine import WRITE_BACK, Machine, MachineStoppedError, os_error
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -34,6 +34,9 @@ class MemoryFile:
         self._writable = writable
         self._synced = synced
         self._closed = False
+        # Of a failed write-back every handle hears once (Linux's errseq_t): those that were open,
+        # and the next one opened if nobody was told yet.
+        self._failures_told = node.failures - (not node.is_failure_told)
 
     @property
     def path(self) -> str:
@@ -53,12 +56,17 @@ class MemoryFile:
             if position < 0 or len(buffers) > IOV_MAX:
                 raise os_error(errno.EINVAL, self._path)
             data = b"".join(buffers)
+            was_running = not self._machine.is_stopped
             try:
                 self._machine.check("write", self._path)
                 if data:
                     self._machine.reserve(self._node, position + len(data), self._path)
             except OSError:
                 self._write_some(data, position)
+                raise
+            except MachineStoppedError:
+                if was_running:
+                    self._write_some(data, position)
                 raise
             self._node.write(data, position)
             return len(data)
@@ -109,14 +117,26 @@ class MemoryFile:
     def sync(self) -> None:
         with self._machine.lock:
             self._check()
+            node = self._node
             try:
                 self._machine.check("sync", self._path)
+                if node.is_dirty:
+                    self._machine.check(WRITE_BACK, self._path)
             except OSError:
-                if self._node.forget_unsynced():
+                if node.forget_unsynced():
                     self._machine.statistics["sync_forgot"] += 1
+                self._tell()
                 raise
-            self._node.sync()
+            node.sync()
             self._synced()
+            if self._failures_told < node.failures:
+                self._machine.statistics["sync_reported"] += 1
+                self._tell()
+                raise os_error(errno.EIO, self._path)
+
+    def _tell(self) -> None:
+        self._failures_told = self._node.failures
+        self._node.is_failure_told = True
 
     def map(self, length: int) -> memoryview:
         with self._machine.lock:

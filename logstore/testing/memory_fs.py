@@ -13,7 +13,7 @@ from logstore.testing.directory_node import (
     after_power_loss,
 )
 from logstore.testing.file_node import FileNode
-from logstore.testing.machine import OPERATIONS, Fault, Machine, os_error
+from logstore.testing.machine import OPERATIONS, WRITE_BACK, Fault, Machine, os_error
 from logstore.testing.memory_file import MemoryFile, MemoryLock
 
 
@@ -79,12 +79,24 @@ class MemoryFileSystem:
 
         A write that fails may have written some of its bytes, from the start. A sync that fails
         forgets the bytes that it was to write, as Linux does: they can still be read, a later sync
-        succeeds without them, and a power loss shows that they are not on disk.
+        succeeds without them, and a power loss shows that they are not on disk. Every other handle
+        of the file hears of it once, with its next sync.
+
+        "write_back" is no call but what a sync does: it fails the sync of a file that matches, and
+        a sync_file_system, which then writes all other files; the sync of the file tells it again.
         """
         if operation not in OPERATIONS:
             raise ValueError(f"{operation!r} is none of {', '.join(OPERATIONS)}")
         with self._machine.lock:
             self._machine.faults.append(Fault(operation, error, path_contains, after, times))
+
+    def stop_after(self, calls: int) -> None:
+        """After so many more calls (each of OPERATIONS is one) the next one stops in the middle:
+        it raises MachineStoppedError, which is no Exception, and so does every call after it.
+        Then call `kill` (the process died there) or `power_loss`. A write that is stopped may
+        have written some of its bytes, from the start."""
+        with self._machine.lock:
+            self._machine.calls_left = calls
 
     def heal(self) -> None:
         """No more injected faults."""
@@ -200,16 +212,35 @@ class MemoryFileSystem:
         with self._machine.lock:
             if isinstance(found := self._find(path), int):
                 raise os_error(found, path)
+            failure: OSError | None = None
             try:
                 self._machine.check("sync_file_system", path)
-            except OSError:
-                for node in self._root.files():
-                    if node.forget_unsynced():
-                        self._machine.statistics["sync_forgot"] += 1
-                raise
-            for node in self._root.files():
-                node.sync()
+            except OSError as error:
+                failure = error
+            failure = self._write_back(self._root, "", failure is not None) or failure
+            if failure is not None:
+                raise failure
             self._journal.sync_all()
+
+    def _write_back(self, directory: DirectoryNode, path: str, is_failing: bool) -> OSError | None:
+        """Every file to disk, but those whose pages cannot be written; the last error."""
+        failure: OSError | None = None
+        for name, node in directory.entries.items():
+            below = f"{path}/{name}"
+            if isinstance(node, DirectoryNode):
+                failure = self._write_back(node, below, is_failing) or failure
+                continue
+            fails = is_failing
+            if node.is_dirty:
+                try:
+                    self._machine.check(WRITE_BACK, below)
+                except OSError as error:
+                    failure, fails = error, True
+            if not fails:
+                node.sync()
+            elif node.forget_unsynced():
+                self._machine.statistics["sync_forgot"] += 1
+        return failure
 
     def lock(self, path: str) -> MemoryLock | None:
         with self._machine.lock:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from logstore.testing import OPERATIONS, STATISTICS, MemoryFileSystem
+from logstore.testing import OPERATIONS, STATISTICS, MachineStoppedError, MemoryFileSystem
 
 CALLS: dict[str, Callable[[MemoryFileSystem], Any]] = {
     "open": lambda fs: fs.open("d/f"),
@@ -15,6 +15,7 @@ CALLS: dict[str, Callable[[MemoryFileSystem], Any]] = {
     "allocate": lambda fs: fs.open("d/f").allocate(1),
     "truncate": lambda fs: fs.open("d/f").truncate(1),
     "sync": lambda fs: fs.open("d/f").sync(),
+    "write_back": lambda fs: fs.open("d/f").sync(),
     "map": lambda fs: fs.open("d/f").map(1),
     "list_directory": lambda fs: fs.list_directory("d"),
     "make_directory": lambda fs: fs.make_directory("d/e"),
@@ -98,8 +99,42 @@ def test_a_long_run_counts_everything_it_promises() -> None:
         fs.rename("a", "c")
         fs.unlink("b")
         fs.rename("c", "a")
+        if step % 3 == 0:
+            fs.open("a").write([b"lost"], 0)
+            first, second = fs.open("a"), fs.open("a")
+            fs.inject("write_back", path_contains="a")
+            for file in (first, second):
+                with pytest.raises(OSError, match="Input/output"):
+                    file.sync()
+            fs.stop_after(0)
+            with pytest.raises(MachineStoppedError):
+                fs.open("a")
         if step % 2:
             fs.power_loss()
         else:
             fs.kill()
     assert [name for name in STATISTICS if not fs.statistics[name]] == []
+
+
+def test_a_stopped_machine_does_nothing_more_until_it_is_started_again() -> None:
+    found = set()
+    for seed in range(60):
+        fs = prepared()
+        fs._machine.chance.seed(seed)
+        file = fs.open("d/f")
+        file.write([b"before"], 0)
+        fs.stop_after(2)
+        file.write([b"B"], 0)
+        file.read(1, 0)
+        with pytest.raises(MachineStoppedError, match="in write of d/f"):
+            file.write([b"after!"], 0)
+        for call in CALLS.values():
+            with pytest.raises(MachineStoppedError):
+                call(fs)
+        fs.heal()
+        with pytest.raises(MachineStoppedError):
+            fs.open("d/f")
+        fs.kill()
+        found.add(fs.open("d/f").read(10, 0))
+        assert fs.statistics["stop"] == 1
+    assert found == {(b"after!"[:n] + b"Before"[n:]) for n in range(6)}

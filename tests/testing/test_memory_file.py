@@ -126,3 +126,59 @@ def test_files_are_not_resident_after_the_caches_were_dropped() -> None:
     assert not file.resident(0, 3)
     assert file.read(3, 0) == b"abc"
     assert file.resident(0, 3)
+
+
+def syncs(*files: MemoryFile) -> str:
+    result = ""
+    for file in files:
+        try:
+            file.sync()
+            result += "."
+        except OSError:
+            result += "x"
+    return result
+
+
+def test_each_handle_hears_once_of_a_failed_sync() -> None:
+    fs = MemoryFileSystem()
+    first, second = fs.open("f", create=True), fs.open("f")
+    first.write([b"abc"], 0)
+    fs.inject("sync")
+    assert syncs(first, first, second, second) == "x.x."
+    assert syncs(fs.open("f")) == "."  # somebody was told
+    fs.sync_directory("")
+    fs.power_loss()
+    assert fs.open("f").read(3, 0) == bytes(3)
+
+
+@pytest.mark.parametrize("operation", ["write_back", "sync_file_system"])
+def test_after_a_failed_syncfs_the_files_themselves_tell_which(operation: str) -> None:
+    fs = MemoryFileSystem()
+    bad, good, clean = (fs.open(name, create=True) for name in ("bad", "good", "clean"))
+    bad.write([b"abc"], 0)
+    if operation == "write_back":
+        good.write([b"abc"], 0)
+    fs.inject(operation, path_contains="bad" if operation == "write_back" else "")
+    fails(errno.EIO, lambda: fs.sync_file_system(""))
+    assert syncs(bad, good, clean, bad) == "x..."
+    fs.sync_directory("")
+    fs.power_loss()
+    assert fs.open("bad").read(3, 0) == bytes(3)
+    assert fs.open("good").read(3, 0) == (b"abc" if operation == "write_back" else b"")
+
+
+def test_who_opens_a_file_later_hears_what_nobody_was_told() -> None:
+    fs = MemoryFileSystem()
+    fs.open("f", create=True).write([b"abc"], 0)
+    fs.inject("sync_file_system")
+    fails(errno.EIO, lambda: fs.sync_file_system(""))
+    assert syncs(fs.open("f"), fs.open("f")) == "x."
+
+
+def test_nothing_to_write_cannot_fail_to_be_written() -> None:
+    fs = MemoryFileSystem()
+    file = fs.open("f", create=True)
+    fs.inject("write_back")
+    assert syncs(file) == "."
+    file.write([b"a"], 0)
+    assert syncs(file) == "x"

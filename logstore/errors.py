@@ -146,6 +146,36 @@ class ProducerFencedError(LogStoreError):
     reason = "PRODUCER_FENCED"
 
 
+# --- transactions ---------------------------------------------------------------------------
+
+
+class TransactionError(LogStoreError):
+    reason = "TRANSACTION_ERROR"
+
+
+class InvalidTransactionStateError(TransactionError):
+    """What is asked does not fit the state of the producer's transaction."""
+
+    reason = "INVALID_TRANSACTION_STATE"
+
+
+class UnknownTransactionalIdError(TransactionError):
+    """No producer was initialized for the transactional id, or it has another producer id."""
+
+    reason = "UNKNOWN_TRANSACTIONAL_ID"
+
+
+class ConcurrentTransactionsError(TransactionError):
+    """The producer's last transaction is still being ended."""
+
+    reason = "CONCURRENT_TRANSACTIONS"
+    retriable = True
+
+
+class InvalidTransactionTimeoutError(TransactionError, InvalidRequestError):
+    reason = "INVALID_TRANSACTION_TIMEOUT"
+
+
 # --- groups ---------------------------------------------------------------------------------
 
 

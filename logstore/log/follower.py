@@ -28,6 +28,7 @@ from logstore.log.log_view import LogView, Published
 from logstore.log.segment import Segment
 from logstore.log.segment_cache import SegmentCache
 from logstore.log.state_file import SlotValues, StateReader
+from logstore.log.transactions import Transactions
 from logstore.record import parse_header
 
 EMPTY = SlotValues(0, 0, 0, 0, 0)
@@ -62,8 +63,9 @@ class FollowerLog:
         self._view = LogView(
             f"{topic}-{partition}",
             (nothing,),
-            Published(0, nothing, 0),
+            Published(0, nothing, 0, 0),
             log_start_offset=0,
+            transactions=Transactions(()),
             cache=cache,
             limits=limits,
         )
@@ -173,7 +175,9 @@ class FollowerLog:
             self._cache.unpin(active)
         self._count_entries(active, offset, position)
         self._view.log_start_offset = max(slot.log_start_offset, self._view.segments[0].base_offset)
-        self._view.published = Published(min(offset, end) if position else end, active, position)
+        published = min(offset, end) if position else end
+        stable = min(published, slot.last_stable_offset)
+        self._view.published = Published(published, active, position, stable)
 
     def _count_entries(self, segment: Segment, end: int, position: int) -> None:
         """How many entries of the growing indexes are written and within what is published."""

@@ -26,17 +26,20 @@ from logstore.log.reading import (
 )
 from logstore.log.segment import Segment, SegmentFiles
 from logstore.log.segment_cache import SegmentCache
+from logstore.log.transactions import Transactions
 
 T = TypeVar("T")
 BASE_OFFSET = attrgetter("base_offset")
 
 
 class Published(NamedTuple):
-    """The high watermark and where it is: of `segment`, bytes below `position` may be read."""
+    """The high watermark and where it is: of `segment`, bytes below `position` may be read. All
+    transactions with records below `stable_offset` are decided."""
 
     offset: int
     segment: Segment
     position: int
+    stable_offset: int
 
 
 class LogView:
@@ -49,6 +52,7 @@ class LogView:
         published: Published,
         *,
         log_start_offset: int,
+        transactions: Transactions,
         cache: SegmentCache,
         limits: StoreConfig,
     ) -> None:
@@ -56,8 +60,14 @@ class LogView:
         self.segments = segments  # ascending, never empty
         self.published = published
         self.log_start_offset = log_start_offset
+        self.transactions = transactions
         self._cache = cache
         self._limits = limits
+
+    @property
+    def stable_offset(self) -> int:
+        """The last stable offset; a transaction that began before the log start counts not."""
+        return max(self.published.stable_offset, self.log_start_offset)
 
     def check_offset(self, offset: int) -> None:
         """Raises OffsetOutOfRangeError unless log start <= `offset` <= high watermark."""

@@ -40,6 +40,7 @@ from logstore.record import (
     HEADER_BYTES,
     BatchHeader,
     header_prefix,
+    marker_of,
     parse_header,
     with_log_append_time,
 )
@@ -82,6 +83,7 @@ class LogWriter:
         self.error: LogStoreError | None = None  # why it takes no writes any more
         self.is_touched = False  # since it was opened: close has something to do
         self.waiters = Waiters(lambda: view.published.offset)
+        self.stable_waiters = Waiters(lambda: view.published.stable_offset)
         self._name = name
         self._fs = fs
         self._directory = directory
@@ -114,7 +116,7 @@ class LogWriter:
                 if appended.duplicate:
                     return appended
                 if is_page_cache:
-                    self._view.published = Published(self.end, self._active, self._active.size)
+                    self._publish(self.end, self._active, self._active.size)
                     self._tell_followers()
                 is_urgent = acks_all and not is_page_cache
                 is_marked, self._is_marked = self._is_marked, True
@@ -127,8 +129,16 @@ class LogWriter:
                 self, urgent=is_urgent, within_ms=self.config.flush_interval_ms
             )
         if is_page_cache:
-            run_callbacks(self.waiters.take(), None)
+            self._tell_readers()
         return appended
+
+    def _publish(self, offset: int, segment: Segment, position: int) -> None:
+        stable = self._view.transactions.stable_offset(offset, self._producers.open_since)
+        self._view.published = Published(offset, segment, position, stable)
+
+    def _tell_readers(self) -> None:
+        run_callbacks(self.waiters.take(), None)
+        run_callbacks(self.stable_waiters.take(), None)
 
     def _tell_followers(self) -> None:
         """Of page-cache appends, once in a millisecond; of the last of them the next flush tells,
@@ -153,8 +163,17 @@ class LogWriter:
         last_offset = base_offset + header.last_offset_delta
         if self._active.must_roll(header, view.nbytes, last_offset, now_ms, self.config):
             self._roll(now_ms)
+        marker = marker_of(view) if header.is_control else None
         self._write(view, header, base_offset)
-        self._producers.update(header, base_offset=base_offset, timestamp_ms=header.max_timestamp)
+        ended = self._producers.update(
+            header,
+            base_offset=base_offset,
+            timestamp_ms=header.max_timestamp,
+            now_ms=now_ms,
+            marker=marker,
+        )
+        if ended is not None:
+            self._view.transactions.end(ended, self._producers.open_since)
         self.end = last_offset + 1
         self._snapshots.count(view.nbytes)
         return Appended(base_offset, last_offset, now_ms if is_log_time else -1, False)
@@ -215,7 +234,10 @@ class LogWriter:
         self._is_directory_dirty = True
         self.is_touched = True
         self._generation += 1
-        self._snapshots.take(self.end, self._producers)
+        self._take_snapshot()
+
+    def _take_snapshot(self) -> None:
+        self._snapshots.take(self.end, self._producers, self._view.transactions.aborted)
 
     def _check_writable(self) -> None:
         error = self.error or self._closing
@@ -247,6 +269,7 @@ class LogWriter:
     def _tell_end(self, error: LogStoreError) -> None:
         """Outside the lock: those who wait, and those who help a flush along, look again."""
         run_callbacks(self.waiters.end(error), error)
+        run_callbacks(self.stable_waiters.end(error), error)
         self._flusher.poke()
 
     def begin_close(self, error: LogStoreError) -> None:
@@ -281,7 +304,7 @@ class LogWriter:
                 self._cache.unpin(self._active)
         except OSError:
             return False
-        self._snapshots.take(self.end, self._producers)
+        self._take_snapshot()
         self._snapshots.write(self._snapshots.drain())
         with self._lock:
             return self._write_slot()
@@ -301,7 +324,7 @@ class LogWriter:
             if self.error is not None or not has_news:
                 return None
             if self._snapshots.is_due:
-                self._snapshots.take(self.end, self._producers)
+                self._take_snapshot()
             active = self._active
             segments = [*self._unsealed, active]
             plan = FlushPlan(self, self.end, active, active.size, segments, syncs=[])
@@ -347,7 +370,7 @@ class LogWriter:
             self._tell_end(failure)
         else:
             self._snapshots.write(plan.snapshots)
-            run_callbacks(self.waiters.take(), None)
+            self._tell_readers()
 
     def _flushed_to(self, plan: FlushPlan) -> None:
         sealed = plan.segments[:-1]
@@ -359,7 +382,7 @@ class LogWriter:
             self._cache.mark_clean(plan.active)
         self.flushed = plan.end_offset
         if plan.end_offset > self._view.published.offset:
-            self._view.published = Published(plan.end_offset, plan.active, plan.active_size)
+            self._publish(plan.end_offset, plan.active, plan.active_size)
         self._write_slot()
 
     def _sync_failed(self, error: OSError) -> StorageFailedError:
@@ -373,9 +396,13 @@ class LogWriter:
     def _write_slot(self) -> bool:
         """Tell recovery and followers, under the lock. If that fails, what the slot says is a lower
         bound still, and recovery reads more."""
-        published = self._view.published.offset
+        published = self._view.published
         values = SlotValues(
-            published, self.flushed, published, self._view.log_start_offset, self._generation
+            published.offset,
+            self.flushed,
+            published.stable_offset,
+            self._view.log_start_offset,
+            self._generation,
         )
         try:
             self._slot.write(values)
@@ -413,11 +440,26 @@ class LogWriter:
         """Raise the log start and leave out segments below it; their files are the caller's."""
         with self._lock:
             self._view.log_start_offset = max(self._view.log_start_offset, log_start_offset)
+            self._view.transactions.drop_below(self._view.log_start_offset)
             kept = tuple(part for part in self._view.segments if part not in doomed)
             self._view.segments = kept
             self._generation += len(doomed)
             self.is_touched = True
             self._write_slot()
+
+    def expire_producers(self, now_ms: int, keep_ms: int) -> int:
+        """See ProducerState.expire."""
+        with self._lock:
+            return self._producers.expire(now_ms, keep_ms)
+
+    def open_transactions(self) -> dict[int, tuple[int, int]]:
+        """producer id -> (epoch, first offset)."""
+        with self._lock:
+            return {
+                producer_id: (entry.epoch, first_offset)
+                for producer_id, first_offset in self._producers.open_transactions().items()
+                if (entry := self._producers.get(producer_id)) is not None
+            }
 
     def announce(self) -> None:
         """Write the slot of a log that was just recovered."""

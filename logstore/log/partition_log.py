@@ -41,6 +41,7 @@ from logstore.log.retention import expired_segments, remove_segment
 from logstore.log.segment import Segment, create_segment_file
 from logstore.log.segment_cache import SegmentCache
 from logstore.log.state_file import StateSlot
+from logstore.log.transactions import AbortedTransaction
 from logstore.log.waiters import Callback, Registration
 from logstore.record import (
     TIMESTAMP_LOG_APPEND_TIME,
@@ -100,8 +101,14 @@ class PartitionLog:
         self._view = LogView(
             self._name,
             found.segments,
-            Published(found.end_offset, active, active.size),
+            Published(
+                found.end_offset,
+                active,
+                active.size,
+                found.transactions.stable_offset(found.end_offset, found.producers.open_since),
+            ),
             log_start_offset=found.log_start_offset,
+            transactions=found.transactions,
             cache=self._cache,
             limits=self._limits,
         )
@@ -166,8 +173,8 @@ class PartitionLog:
 
     @property
     def last_stable_offset(self) -> int:
-        """The high watermark: there are no transactions yet."""
-        return self._view.published.offset
+        """All transactions with records below it are decided; up to the high watermark."""
+        return self._view.stable_offset
 
     @property
     def log_end_offset(self) -> int:
@@ -258,6 +265,32 @@ class PartitionLog:
         runs in the thread that moved the watermark, under no lock, and must not block.
         """
         return self._writer.waiters.add(offset, callback)
+
+    def on_stable_offset(self, offset: int, callback: Callback) -> Registration:
+        """The same for the last stable offset."""
+        return self._writer.stable_waiters.add(offset, callback)
+
+    # --- transactions -----------------------------------------------------------------------
+
+    def open_transactions(self) -> dict[int, tuple[int, int]]:
+        """producer id -> (producer epoch, first offset) of those that no marker has ended."""
+        return self._writer.open_transactions()
+
+    def aborted_between(self, first: int, last: int) -> list[AbortedTransaction]:
+        """The aborted transactions that may have records from offset `first` to `last`; complete
+        for offsets below the last stable offset."""
+        return self._view.transactions.between(first, last)
+
+    def flush(self) -> None:
+        """Wait until everything appended so far is on disk. Raises why it cannot be."""
+        if self.flushed_offset < self.log_end_offset:
+            self._writer.flush_now()
+        if self.error is not None:
+            raise fresh(self.error)
+
+    def expire_producers(self, now_ms: int, keep_ms: int) -> int:
+        """Forget producers that have not written for `keep_ms`; how many."""
+        return self._writer.expire_producers(now_ms, keep_ms)
 
     # --- read -------------------------------------------------------------------------------
 
@@ -395,7 +428,5 @@ def _check_client_may(header: BatchHeader) -> None:
     """What only the log itself may write. Raises InvalidBatchError."""
     if header.is_control:
         raise InvalidBatchError("a control batch is written by the log itself, not by clients")
-    if header.is_transactional:
-        raise InvalidBatchError("a transactional batch needs a transaction; there are none yet")
     if header.timestamp_type == TIMESTAMP_LOG_APPEND_TIME:
         raise InvalidBatchError("LogAppendTime is set by the log, not by clients")

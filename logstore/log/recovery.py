@@ -29,7 +29,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from logstore.config import TopicConfig
-from logstore.errors import CorruptDataError
+from logstore.errors import CorruptDataError, InvalidBatchError
 from logstore.fs import FileSystem
 from logstore.log.checkpoint import LeaderEpochs, check_identity, read_log_start
 from logstore.log.format import (
@@ -51,6 +51,8 @@ from logstore.log.salvage import FileBytes, find_sound_batch, sound_batch, used_
 from logstore.log.segment import Segment, SegmentFiles, create_segment_file
 from logstore.log.snapshots import load_snapshot
 from logstore.log.state_file import SlotValues, StateSlot
+from logstore.log.transactions import Transactions
+from logstore.record import BatchHeader, Marker, marker_of
 
 COPY_BYTES = 1 << 20
 HEADERS_WINDOW_BYTES = 64 << 10  # read at once where only headers are looked at
@@ -75,6 +77,7 @@ class Recovered(NamedTuple):
     segments: tuple[Segment, ...]
     epochs: LeaderEpochs
     producers: ProducerState
+    transactions: Transactions
     snapshot_offset: int  # of the producers' snapshot on disk; -1 if there is none
     end_offset: int
     log_start_offset: int
@@ -119,18 +122,21 @@ class _Recovery:
         if not (clean and self._open_clean(segments, recorded.flushed_offset)):
             self._report.was_unclean = True
             snapshot = load_snapshot(self._fs, self._directory, OFFSET_MAX)
-            flushed = max(recorded.flushed_offset, snapshot[0] if snapshot else 0, log_start)
+            flushed = max(recorded.flushed_offset, snapshot.offset if snapshot else 0, log_start)
             self._recover(segments, flushed, is_exact=is_exact)
             epochs = epochs.with_next(segments[-1].next_offset)
             epochs.write(self._fs, self._directory)
-        producers = self._producers(segments)
+        producers, transactions = self._producers(segments)
+        log_start = max(log_start, segments[0].base_offset)
+        transactions.drop_below(log_start)
         return Recovered(
             segments=tuple(segments),
             epochs=epochs,
             producers=producers,
+            transactions=transactions,
             snapshot_offset=self._snapshot_offset,
             end_offset=segments[-1].next_offset,
-            log_start_offset=max(log_start, segments[0].base_offset),
+            log_start_offset=log_start,
             report=self._report,
         )
 
@@ -446,7 +452,7 @@ class _Recovery:
 
     # --- producers --------------------------------------------------------------------------
 
-    def _producers(self, segments: Sequence[Segment]) -> ProducerState:
+    def _producers(self, segments: Sequence[Segment]) -> tuple[ProducerState, Transactions]:
         """The newest whole snapshot, and the batches behind it.
 
         One that ends before the first segment misses batches that were removed since: better to
@@ -454,22 +460,27 @@ class _Recovery:
         """
         end = segments[-1].next_offset
         found = load_snapshot(self._fs, self._directory, end)
-        start, state = 0, ProducerState()
-        if found is not None and found[0] >= segments[0].base_offset:
-            start, state = found
+        start, state, transactions = 0, ProducerState(), Transactions(())
+        if found is not None and found.offset >= segments[0].base_offset:
+            start, state, transactions = found.offset, found.producers, Transactions(found.aborted)
             self._snapshot_offset = start
         for segment in segments:
             if segment.next_offset <= start or segment.size == 0:
                 continue
             files = SegmentFiles(self._fs, segment.stem)
             try:
-                self._replay_producers(segment, files, start, state)
+                self._replay_producers(segment, files, start, state, transactions)
             finally:
                 files.close()
-        return state
+        return state, transactions
 
     def _replay_producers(
-        self, segment: Segment, files: SegmentFiles, start: int, state: ProducerState
+        self,
+        segment: Segment,
+        files: SegmentFiles,
+        start: int,
+        state: ProducerState,
+        transactions: Transactions,
     ) -> None:
         source = FileBytes(files.log, segment.size, window_bytes=HEADERS_WINDOW_BYTES)
         position = 0
@@ -478,11 +489,25 @@ class _Recovery:
         )
         if found >= 0:
             position = files.offsets.get(found)[1]
-        for _, header in source.headers(position):
-            if header.base_offset >= start:
-                state.update(
-                    header, base_offset=header.base_offset, timestamp_ms=header.max_timestamp
-                )
+        for at, header in source.headers(position):
+            if header.base_offset < start:
+                continue
+            marker = _marker_at(source, at, header) if header.is_control else None
+            ended = state.update(
+                header,
+                base_offset=header.base_offset,
+                timestamp_ms=header.max_timestamp,
+                marker=marker,
+            )
+            if ended is not None:
+                transactions.end(ended, state.open_since)
+
+
+def _marker_at(source: FileBytes, position: int, header: BatchHeader) -> Marker | None:
+    try:
+        return marker_of(source.at(position, header.size_bytes))
+    except InvalidBatchError:
+        return None  # damaged: whoever reads it is told
 
 
 class _Rewrite:

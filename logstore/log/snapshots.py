@@ -7,6 +7,9 @@ not synced itself, since the log can always make it again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from logstore.fs import FileSystem
 from logstore.log.format import (
     SNAPSHOT_SUFFIX,
@@ -15,10 +18,19 @@ from logstore.log.format import (
     parse_offset_name,
 )
 from logstore.log.producer_state import ProducerState
+from logstore.log.transactions import AbortedTransaction
 
 SNAPSHOTS_KEPT = 2  # the newest, and one should it be damaged
 SNAPSHOT_BYTES = 64 << 20  # of log at most between two: what reopening has to read,
 SNAPSHOT_BATCHES = 20_000  # and how many headers: some 40 ms
+
+
+class Snapshot(NamedTuple):
+    """The producers' state before `offset`."""
+
+    offset: int
+    producers: ProducerState
+    aborted: list[AbortedTransaction]
 
 
 class SnapshotSchedule:
@@ -43,10 +55,12 @@ class SnapshotSchedule:
     def is_due(self) -> bool:
         return self._bytes > SNAPSHOT_BYTES or self._batches > SNAPSHOT_BATCHES
 
-    def take(self, offset: int, producers: ProducerState) -> None:
+    def take(
+        self, offset: int, producers: ProducerState, aborted: Sequence[AbortedTransaction]
+    ) -> None:
         self._bytes = self._batches = 0
         if offset != self._last_offset:
-            self._taken.append((offset, producers.encode()))
+            self._taken.append((offset, producers.encode(aborted)))
             self._last_offset = offset
 
     def drain(self) -> list[tuple[int, bytes]]:
@@ -82,16 +96,14 @@ def snapshot_offsets(fs: FileSystem, directory: str) -> list[int]:
     return sorted(offset for offset in found if offset is not None)
 
 
-def load_snapshot(
-    fs: FileSystem, directory: str, offset_max: int
-) -> tuple[int, ProducerState] | None:
-    """(offset, state) of the newest whole one at or below `offset_max`; None if there is none."""
+def load_snapshot(fs: FileSystem, directory: str, offset_max: int) -> Snapshot | None:
+    """The newest whole one at or below `offset_max`; None if there is none."""
     for offset in reversed(snapshot_offsets(fs, directory)):
         if offset > offset_max:
             continue
         file = fs.open(f"{directory}/{offset_name(offset)}{SNAPSHOT_SUFFIX}", write=False)
         try:
-            return offset, ProducerState.decode(file.read(file.size(), 0))
+            return Snapshot(offset, *ProducerState.decode(file.read(file.size(), 0)))
         except ValueError:
             continue
         finally:

@@ -15,6 +15,7 @@ from logstore.record.batch import (
 from logstore.record.builder import BatchBuilder, BatchFields, encode_batch
 from logstore.record.columns import BytesColumn, Columns, concat_columns, decode_columns
 from logstore.record.compression import CODEC_NAMES, codec_code
+from logstore.record.control import Marker, encode_marker, marker_of
 from logstore.record.format import (
     HEADER_BYTES,
     NO_PRODUCER_EPOCH,
@@ -42,6 +43,7 @@ __all__ = [
     "BatchHeader",
     "BytesColumn",
     "Columns",
+    "Marker",
     "Record",
     "check_batch_bytes",
     "check_crc",
@@ -50,9 +52,11 @@ __all__ = [
     "decode_columns",
     "decode_records",
     "encode_batch",
+    "encode_marker",
     "header_prefix",
     "is_compiled",
     "iter_batches",
+    "marker_of",
     "parse_header",
     "patch_offsets",
     "validate_batch",

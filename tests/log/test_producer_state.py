@@ -73,7 +73,7 @@ def test_an_old_epoch_is_fenced_and_a_new_one_begins_at_zero() -> None:
 def test_a_snapshot_keeps_everything() -> None:
     state = state_with(*range(9))
     state.update(header(4, producer=8, epoch=2), base_offset=99, timestamp_ms=5)
-    again = ProducerState.decode(state.encode())
+    again, _ = ProducerState.decode(state.encode())
     assert again.encode() == state.encode()
     for sequence in range(4, 9):
         assert again.check(header(sequence)) == state.check(header(sequence))

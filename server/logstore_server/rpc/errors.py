@@ -46,6 +46,11 @@ STATUS_CODES: dict[type[LogStoreError], grpc.StatusCode] = {
     errors.DuplicateSequenceError: _Code.ALREADY_EXISTS,
     errors.ProducerFencedError: _Code.ABORTED,
     # groups
+    errors.TransactionError: _Code.FAILED_PRECONDITION,
+    errors.InvalidTransactionStateError: _Code.FAILED_PRECONDITION,
+    errors.UnknownTransactionalIdError: _Code.FAILED_PRECONDITION,
+    errors.ConcurrentTransactionsError: _Code.ABORTED,
+    errors.InvalidTransactionTimeoutError: _Code.INVALID_ARGUMENT,
     errors.GroupError: _Code.FAILED_PRECONDITION,
     errors.InvalidGroupIdError: _Code.INVALID_ARGUMENT,
     errors.GroupNotFoundError: _Code.NOT_FOUND,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 
 from logstore.errors import DiskFullError, LogStoreError, StorageFailedError, StoreError
+from logstore.fs import File
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -28,6 +30,14 @@ def storage_error(error: OSError, what: str, path: str) -> StoreError:
         path=path,
         errno=error.errno,
     )
+
+
+def drain_failures(file: File) -> None:
+    """Hear of write-backs of the file that failed before it was opened here: Linux tells the first
+    who syncs, however long ago it was. Only for who trusts nothing unsynced in it anyway, and
+    writes again and syncs what is to count."""
+    with suppress(OSError):
+        file.sync()
 
 
 def fresh(error: LogStoreError) -> LogStoreError:

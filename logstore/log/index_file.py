@@ -17,6 +17,7 @@ from struct import Struct
 from typing import Any
 
 from logstore.fs import File, FileSystem
+from logstore.log.faults import drain_failures
 from logstore.log.format import INDEX_BYTES_MAX, INDEX_BYTES_MIN
 
 NO_ENTRY = -1
@@ -145,6 +146,12 @@ class IndexFile:
     def sync(self) -> None:
         if self._file is not None:
             self._file.sync()
+
+    def drain_failures(self) -> None:
+        """See faults.drain_failures; no file is made for it."""
+        file = self._reader()
+        if file is not None:
+            drain_failures(file)
 
     @property
     def file(self) -> File | None:

@@ -279,6 +279,7 @@ class _Recovery:
         describe the sound part."""
         files = SegmentFiles(self._fs, segment.stem)
         try:
+            files.drain_failures()  # nothing unsynced is trusted: it is written again below
             source = FileBytes(files.log, segment.size)
             position, next_offset = self._start(segment, files, flushed, trust_index=trust_index)
             # What lies behind the kept entries may be of batches that a crash took.

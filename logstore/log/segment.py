@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from logstore.errors import InvalidBatchError
 from logstore.fs import File, FileSystem
-from logstore.log.faults import is_no_space
+from logstore.log.faults import drain_failures, is_no_space
 from logstore.log.format import (
     ALLOCATION_BYTES_MAX,
     ALLOCATION_BYTES_MIN,
@@ -68,6 +68,12 @@ class SegmentFiles:
             if len(view) < end:
                 raise OSError(errno.EINVAL, "the file is shorter than its batches", self.log.path)
         return view
+
+    def drain_failures(self) -> None:
+        """See faults.drain_failures."""
+        drain_failures(self.log)
+        self.offsets.drain_failures()
+        self.times.drain_failures()
 
     def close(self) -> None:
         self._map = memoryview(b"")

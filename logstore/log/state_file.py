@@ -25,6 +25,7 @@ from typing import NamedTuple
 import crc32c
 
 from logstore.fs import File, FileSystem
+from logstore.log.faults import drain_failures
 from logstore.log.format import (
     CHECKSUM,
     STATE_CLEAN_FLAG,
@@ -135,6 +136,7 @@ class StateFile:
         self._lock = threading.Lock()
         is_new = not fs.exists(path)
         self._file = fs.open(path, create=True)
+        drain_failures(self._file)  # slots are lower bounds: nothing in them has to be on disk
         self._boot_id = fs.boot_id()
         header = _decode_header(self._file.read(STATE_HEADER_BYTES, 0))
         self.was_clean = header is not None and header.is_clean

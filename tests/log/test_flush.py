@@ -69,11 +69,12 @@ def test_a_failed_syncfs_fails_only_the_files_that_failed() -> None:
     memory = MemoryFileSystem()
     store = LocalLogStore.open("store", fs=memory, config=StoreConfig(syncfs_threshold=2))
     store.create_topic(TopicSpec("t", 4))
-    memory.inject("sync_file_system")
-    memory.inject("sync", path_contains="t-2/")
+    memory.inject("write_back", path_contains="t-2/")
     pending = [store.append("t", number, batch()) for number in range(4)]
     store.run_flush()
     assert [item.error is None for item in pending] == [True, True, False, True]
+    assert memory.statistics["write_back EIO"] == 1
+    assert memory.statistics["sync_reported"] == 1  # by the file, after the syncfs
     store.close()
 
 

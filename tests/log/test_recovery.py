@@ -42,6 +42,22 @@ def test_after_a_kill_everything_appended_is_there() -> None:
     assert partition.log.recovery_notes == []
 
 
+def test_a_failure_that_nobody_was_told_of_does_not_stop_recovery() -> None:
+    """Linux tells it to the first who syncs, which is recovery; nothing unsynced is trusted."""
+    partition = Partition(index_interval_bytes="64", segment_bytes=str(16 << 10))
+    partition.put(b"a" * 100)
+    for _ in range(5):
+        partition.append(b"not flushed" * 20)
+    partition.memory.inject("sync_file_system")
+    with pytest.raises(OSError, match="Input/output"):
+        partition.memory.sync_file_system("store")
+    partition.kill_and_open()
+    expected = [b"a" * 100] + [b"not flushed" * 20] * 5
+    assert partition.values() == expected
+    partition.lose_power_and_open()
+    assert partition.values() == expected
+
+
 def test_the_accepted_tail_is_synced_before_it_is_published() -> None:
     memory = MemoryFileSystem()
     partition = Partition(memory)
@@ -233,7 +249,7 @@ def test_what_is_moved_is_on_disk_before_it_leaves_its_place() -> None:
         partition.damage(FIRST, places[1] + 16, b"\x07")
         partition.memory.sync_file_system("store")
         partition.memory.kill()
-        partition.memory.inject("sync", path_contains=FIRST)  # after the cut
+        partition.memory.inject("sync", path_contains=FIRST, after=1)  # the one after the cut
         with pytest.raises(StorageFailedError):
             partition.reopen()
         partition.lose_power_and_open()

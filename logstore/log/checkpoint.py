@@ -123,6 +123,11 @@ class LeaderEpochs:
         kept = tuple(entry for entry in self.entries if entry[1] < end_offset)
         return LeaderEpochs((*kept, (self.current + 1, end_offset)))
 
+    def epoch_at(self, offset: int) -> int:
+        """The epoch that a record at `offset` was written in; -1 below the first."""
+        index = bisect_right(self.entries, offset, key=lambda entry: entry[1])
+        return self.entries[index - 1][0] if index else UNDEFINED_EPOCH
+
     def end_offset(self, epoch: int, log_end_offset: int) -> tuple[int, int]:
         """(largest epoch not above `epoch`, the offset behind its records), as KIP-101/279.
 

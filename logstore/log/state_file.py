@@ -221,6 +221,37 @@ class StateFile:
         self._file.write([_encode_header(header)], 0)
 
 
+class StateContents(NamedTuple):
+    """All of a state file at one moment. `damaged`: indexes of slots that are neither free nor
+    whole, one that was being written included."""
+
+    header: StateHeader | None
+    slots: dict[tuple[uuid.UUID, int], SlotValues]
+    damaged: list[int]
+    odd_bytes: int  # behind the last slot
+
+
+def read_state(fs: FileSystem, path: str) -> StateContents:
+    """What is there, without changing it. Raises OSError."""
+    file = fs.open(path, write=False)
+    try:
+        data = file.read(file.size(), 0)
+    finally:
+        file.close()
+    slots: dict[tuple[uuid.UUID, int], SlotValues] = {}
+    damaged = []
+    body = data[STATE_HEADER_BYTES:]
+    for index in range(len(body) // STATE_SLOT_BYTES):
+        raw = body[index * STATE_SLOT_BYTES : (index + 1) * STATE_SLOT_BYTES]
+        found = _decode_slot(raw)
+        if found is not None:
+            slots[found[0], found[1]] = found[3]
+        elif raw != FREE_SLOT:
+            damaged.append(index)
+    header = _decode_header(data[:STATE_HEADER_BYTES])
+    return StateContents(header, slots, damaged, len(body) % STATE_SLOT_BYTES)
+
+
 class StateReader:
     """Another process's view of the state file. Not thread-safe."""
 

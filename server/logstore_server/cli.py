@@ -27,6 +27,7 @@ COMMANDS = {
     "produce": "Write records read from standard input or files to a topic.",
     "consume": "Read records of topics and print them.",
     "group": "List, describe, reset and delete consumer groups.",
+    "verify": "Check every file of a store, changing nothing.",
     "demo": "See it work on 336,776 real flights, and how fast.",
 }
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, as shells have them: 128 + the signal

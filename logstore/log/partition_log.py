@@ -382,19 +382,18 @@ class PartitionLog:
 
     def _forget(self, doomed: Sequence[Segment], before_offset: int) -> None:
         """The new start is durable before anything goes: a removal that a power loss undoes in part
-        would otherwise leave a log with holes."""
+        would otherwise leave a log with holes. On a full disk, where it cannot be written, whole
+        segments go first, one by one."""
         start = max(before_offset, self.log_start_offset)
         if start > self.log_start_offset:
             try:
-                write_log_start(
-                    self._fs,
-                    self._directory,
-                    topic=self.topic,
-                    partition=self.partition,
-                    offset=start,
-                )
-            except OSError as error:
-                raise storage_error(error, "write", self._directory) from error
+                self._write_log_start(start)
+            except DiskFullError:
+                if not doomed:
+                    raise
+                self._forget_one_by_one(doomed)
+                self._write_log_start(start)
+                doomed = ()
         self._writer.drop(doomed, start)
         for segment in doomed:
             self._cache.forget(segment)
@@ -402,6 +401,30 @@ class PartitionLog:
                 remove_segment(self._fs, segment)
             except OSError:  # the next opening finds it below the log start and removes it
                 continue
+
+    def _forget_one_by_one(self, doomed: Sequence[Segment]) -> None:
+        """Make room where there is none to write the log start: it is where the first segment
+        begins. Each is gone durably before the next goes, so that a power loss leaves no hole."""
+        for segment in doomed:
+            self._writer.drop([segment], segment.next_offset)
+            self._cache.forget(segment)
+            try:
+                remove_segment(self._fs, segment)
+                self._fs.sync_directory(self._directory)
+            except OSError as error:
+                raise storage_error(error, "remove", segment.log_path) from error
+
+    def _write_log_start(self, offset: int) -> None:
+        try:
+            write_log_start(
+                self._fs,
+                self._directory,
+                topic=self.topic,
+                partition=self.partition,
+                offset=offset,
+            )
+        except OSError as error:
+            raise storage_error(error, "write", self._directory) from error
 
     # --- the end ----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from logstore.errors import (
     UnknownTopicError,
 )
 from logstore.record import encode_batch, parse_header
+from logstore.testing import MemoryFileSystem
 from tests.log.support import DIRECTORY, Partition
 
 
@@ -127,6 +128,39 @@ def test_a_lease_outlives_deletion_of_its_segment() -> None:
     assert bytes(lease.data) == before
     with pytest.raises(OffsetOutOfRangeError):
         partition.log.read(7, bytes_max=1)
+
+
+@pytest.mark.parametrize("by", ["delete_records", "retention"])
+def test_what_is_not_kept_makes_room_on_a_full_disk(by: str) -> None:
+    partition = Partition(segment_bytes=str(16 << 10))
+    for index in range(12):
+        partition.put(bytes([index]) * 3000)
+    partition.memory.capacity_bytes = partition.memory.used_bytes  # nothing can be written
+    if by == "retention":
+        config = TopicConfig.from_overrides({"segment_bytes": "16384", "retention_bytes": "20000"})
+        partition.log.update_config(config)
+        assert partition.log.apply_retention(partition.clock.now_ms()) > 0
+    else:
+        assert partition.log.delete_records(6) == 6
+    start = partition.log.log_start_offset
+    assert start > 0
+    assert partition.memory.used_bytes < partition.memory.capacity_bytes
+    partition.lose_power_and_open()
+    assert [offset for offset, _ in partition.read()] == list(range(start, 12))
+
+
+def test_no_hole_is_left_if_the_log_start_can_never_be_written() -> None:
+    for seed in range(20):
+        partition = Partition(MemoryFileSystem(seed), segment_bytes=str(16 << 10))
+        for index in range(12):
+            partition.put(bytes([index]) * 3000)
+        partition.memory.inject("write", errno.ENOSPC, path_contains="log-start-offset", times=None)
+        with pytest.raises(DiskFullError):
+            partition.log.delete_records(11)
+        start = partition.log.log_start_offset
+        assert start == 10  # where the first segment that is left begins
+        partition.lose_power_and_open()
+        assert [offset for offset, _ in partition.read()] == list(range(start, 12))
 
 
 def test_many_segments_share_few_open_files() -> None:

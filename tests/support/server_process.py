@@ -1,4 +1,4 @@
-"""A logstore server in a process of its own, for tests that kill it."""
+"""A logstore server in a process of its own, for tests that kill it, stop it and fail its calls."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -16,11 +17,25 @@ START_SECONDS_MAX = 30
 
 
 class ServerProcess:
-    """`logstore serve` on a directory; the port is chosen at the first start and then kept."""
+    """`logstore serve` on a directory; the port is chosen at the first start and then kept.
 
-    def __init__(self, data: Path, *options: str) -> None:
+    `errors`: a file its stderr is added to. `prefix`: a command that runs it (strace).
+    `environment`: what is set besides what this process has; both may be changed between starts.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *options: str,
+        errors: Path | None = None,
+        prefix: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.environment = dict(environment or {})
+        self.prefix = tuple(prefix)
         self._data = data
         self._options = options
+        self._errors = errors
         self._port = 0
         self._process: subprocess.Popen[str] | None = None
 
@@ -34,21 +49,32 @@ class ServerProcess:
         return self._process.pid
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "logstore_server",
-                "serve",
-                str(self._data),
-                "--port",
-                str(self._port),
-                *self._options,
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start it and do not wait until it listens."""
+        with open(self._errors or os.devnull, "a") as errors:
+            self._process = subprocess.Popen(
+                [
+                    *self.prefix,
+                    sys.executable,
+                    "-m",
+                    "logstore_server",
+                    "serve",
+                    str(self._data),
+                    "--port",
+                    str(self._port),
+                    *self._options,
+                ],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=os.environ | self.environment,
+            )
+
+    def wait_ready(self) -> None:
+        assert self._process is not None
         assert self._process.stdout is not None
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline:
@@ -64,6 +90,10 @@ class ServerProcess:
                 break
         self.kill()
         raise AssertionError("the server did not say where it listens")
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """SIGSTOP, SIGCONT: what does not end it."""
+        os.kill(self.pid, number)
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""

@@ -1,0 +1,119 @@
+"""`python -m tests.torture [PART ...]`: faults on real servers, for TORTURE_SECONDS (1800).
+
+Each part gets its share of the time and has a count to reach; with less than the full time the
+counts shrink with it. The seed is printed first (TORTURE_SEED sets it). Exit code 1 if a
+violation was found or a count was not reached; what a part could not do here it says as skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.torture import full_disk, kills
+from tests.torture.report import Outcome
+
+FULL_SECONDS = 1800.0
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`wanted` of `unit` in `share` of the full time; run(directory, seed, wanted, seconds, say)"""
+
+    name: str
+    unit: str
+    wanted: int
+    share: float
+    run: Callable[[Path, int, int, float, Say], Outcome]
+
+
+def _kills(directory: Path, seed: int, wanted: int, seconds: float, say: Say) -> Outcome:
+    return kills.KillRun(directory, seed, say).run(kills=wanted, seconds=seconds)
+
+
+def _full_disk(directory: Path, seed: int, wanted: int, seconds: float, say: Say) -> Outcome:
+    return full_disk.run(directory, seed, wanted, say)
+
+
+PARTS = (
+    Part("kills", "kills", 300, 0.6, _kills),
+    Part("full-disk", "full-disk cycles", 20, 0.1, _full_disk),
+)
+
+
+def main(arguments: list[str]) -> int:
+    options = _options(arguments)
+    logging.getLogger("logstore").setLevel(logging.ERROR)  # clients tell of every broken stream
+    scale = options.seconds / FULL_SECONDS
+    chosen = [part for part in PARTS if not options.parts or part.name in options.parts]
+    print(f"torture: seed {options.seed}, {options.seconds:.0f} s", flush=True)
+    outcomes = []
+    for part in chosen:
+        print(f"--- {part.name}", flush=True)
+        outcomes.append(_run(part, options.seed, scale))
+    print("\n=== torture: summary", flush=True)
+    for outcome in outcomes:
+        print(outcome)
+    violations = sum(len(outcome.violations) for outcome in outcomes)
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    print(
+        f"torture: seed {options.seed}, {_total(outcomes, 'records acknowledged')} records, "
+        f"{_total(outcomes, 'kills')} restarts after SIGKILL, "
+        f"{_total(outcomes, 'full-disk cycles')} full-disk cycles, {seconds:.0f} s, "
+        f"violations {violations}",
+        flush=True,
+    )
+    return 1 if violations else 0
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture")
+    names = [part.name for part in PARTS]
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(names))
+    parser.add_argument(
+        "--seed", type=int, default=int(os.environ.get("TORTURE_SEED", random.randrange(1 << 31)))
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=float(os.environ.get("TORTURE_SECONDS", FULL_SECONDS))
+    )
+    options = parser.parse_args(arguments)
+    unknown = set(options.parts) - set(names)
+    if unknown:
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    return options
+
+
+def _run(part: Part, seed: int, scale: float) -> Outcome:
+    wanted = max(1, math.ceil(part.wanted * min(scale, 1.0)))
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - started:7.1f} s  {part.name}: {line}", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="logstore-torture-") as directory:
+        outcome = part.run(Path(directory), seed, wanted, FULL_SECONDS * part.share * scale, say)
+    outcome.seconds = time.monotonic() - started
+    if not outcome.skipped:
+        reached = outcome.count(part.unit)
+        outcome.require(
+            reached >= wanted, "count not reached", f"{reached} of {wanted} {part.unit}"
+        )
+    return outcome
+
+
+def _total(outcomes: list[Outcome], what: str) -> int:
+    return sum(outcome.count(what) for outcome in outcomes)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

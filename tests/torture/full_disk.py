@@ -1,0 +1,222 @@
+"""A real file system that fills up under traffic, again and again.
+
+    write until refused -> while it is full: read, join, commit -> space returns -> writing resumes
+        ^                                                                              |
+        +-------- records that the group has committed are deleted, ballast put back --+
+
+Space returns by a file removed (somebody else's), by delete_records, or after a SIGKILL and a
+start on the full disk. Nobody tells the writers or the server; they find out.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import logstore
+from logstore.errors import DiskFullError, LogStoreError
+from logstore.record import encode_batch
+from tests.support.server_process import ServerProcess
+from tests.torture import traffic as clients
+from tests.torture.checker import check_claims, check_log, check_ownership
+from tests.torture.ledger import GroupLedger, OwnershipLedger, WriterLedger, make_value
+from tests.torture.report import Outcome
+from tests.torture.small_disk import CannotMount, SmallDisk
+from tests.torture.traffic import Member, Traffic, Writer
+
+TOPIC = "events"
+PARTITIONS = 2
+MIB = 1 << 20
+DISK_BYTES = 16 * MIB
+BALLAST_BYTES = 4 * MIB
+CONFIGS = {"segment_bytes": str(MIB)}
+PROBE = 90  # its number as a writer
+FILL_SECONDS_MAX = 60.0
+RESUME_SECONDS_MAX = 20.0
+WAYS = ("ballast", "delete_records", "restart")
+
+
+class FullDiskRun:
+    """One server on one small file system."""
+
+    def __init__(
+        self, directory: Path, kind: str, seed: int, outcome: Outcome, say: Callable[[str], None]
+    ) -> None:
+        self.outcome = outcome
+        self._kind = kind
+        self._random = random.Random(seed)
+        self._say = say
+        self._runs = 0
+        self._disk = SmallDisk(kind, directory, DISK_BYTES)
+        self._ballast = self._disk.path / "ballast"
+        self._server = ServerProcess(self._disk.path / "data", errors=directory / "server.log")
+        self._group = GroupLedger(PARTITIONS)
+        self._ownership = OwnershipLedger()
+        self._probe = WriterLedger(PROBE)
+
+    def run(self, cycles: int) -> None:
+        """Raises CannotMount."""
+        with self._disk:
+            self._put_ballast()
+            with self._server:
+                with logstore.connect(self._server.address) as store:
+                    store.create_topic(TOPIC, partitions=PARTITIONS, configs=CONFIGS)
+                with self._traffic() as traffic:
+                    for number in range(cycles):
+                        self._cycle(traffic, WAYS[number % len(WAYS)])
+                        self.outcome.add("full-disk cycles")
+                    traffic.stop_writers()
+                    clients.wait_for_group(self._server.address, TOPIC, PARTITIONS)
+                    traffic.stop_members()
+                self._check(traffic, "at the end")
+            self.outcome.violations.extend(self._group.violations)
+            self.outcome.violations.extend(check_ownership(self._ownership))
+            self.outcome.require(
+                traffic.given_up == 0, "given up", f"{traffic.given_up} records on {self._kind}"
+            )
+            self.outcome.add("records acknowledged", traffic.acknowledged)
+
+    def _traffic(self) -> Traffic:
+        address = self._server.address
+        writers = [
+            Writer(address, TOPIC, PARTITIONS, number, value_bytes_max=4000) for number in range(2)
+        ]
+        member = Member(
+            address, TOPIC, "member", self._group, self._ownership, lambda: self._runs,
+            commit_seconds=1.0,
+        )  # fmt: skip
+        return Traffic(writers, [member], self._group)
+
+    # --- one cycle --------------------------------------------------------------------------
+
+    def _cycle(self, traffic: Traffic, way: str) -> None:
+        refusal = self._fill(traffic)
+        self.outcome.require(
+            refusal.retriable and "no space" in refusal.message,
+            "unclear refusal",
+            f"{refusal.reason}: {refusal.message}",
+        )
+        stored = self._check(traffic, f"full ({way})")
+        self._read_in_a_new_group(traffic)
+        self._make_room(traffic, way)
+        took = self._resume(traffic)
+        self._say(
+            f"{self._kind}: full at {stored} records; {way}; writing again after {took:.1f} s"
+        )
+        self._shrink()
+        self._put_ballast()
+
+    def _fill(self, traffic: Traffic) -> LogStoreError:
+        """Until an append is refused; returns the refusal."""
+        deadline = time.monotonic() + FILL_SECONDS_MAX
+        with logstore.connect(self._server.address) as store:
+            while time.monotonic() < deadline:
+                traffic.raise_errors()
+                number = self._probe.sent()
+                batch = encode_batch([make_value(PROBE, number, 3000)])
+                try:
+                    stored = store.log_store.append(TOPIC, number % PARTITIONS, batch).result(30)
+                except DiskFullError as error:
+                    self._probe.refused(number)
+                    return error
+                self._probe.stored(number, number % PARTITIONS, stored.base_offset)
+                time.sleep(0.02)
+        raise AssertionError(
+            f"{self._kind} is not full after {FILL_SECONDS_MAX} s; "
+            f"{self._disk.free_bytes()} bytes are free"
+        )
+
+    def _check(self, traffic: Traffic, when: str) -> int:
+        writers = Traffic([*traffic.writers], [], self._group)
+        claims = clients.take_claims(self._server.address, TOPIC, PARTITIONS, writers)
+        claims.places[PROBE] = self._probe.places[:]
+        stored = clients.read_all(self._server.address, TOPIC, PARTITIONS, seconds=60)
+        violations = check_claims(claims, stored)
+        violations += check_log([*traffic.ledgers, self._probe], stored)
+        self.outcome.violations.extend(violations)
+        self.outcome.add("full reads")
+        if violations:
+            self._say(f"{self._kind}, {when}: {len(violations)} violations")
+        return stored.records
+
+    def _read_in_a_new_group(self, traffic: Traffic) -> None:
+        """A group nobody knows yet can join and read although nothing can be written."""
+        with (
+            logstore.connect(self._server.address) as store,
+            store.consumer(
+                TOPIC,
+                group=f"late-{self._random.randrange(1 << 30)}",
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+            ) as consumer,
+        ):
+            deadline = time.monotonic() + 10
+            error = "nothing came"
+            while time.monotonic() < deadline:
+                try:
+                    if consumer.poll(1.0):
+                        return
+                except LogStoreError as failure:
+                    error = f"{failure.reason}: {failure.message}"
+        self.outcome.require(False, "group cannot read", f"{self._kind}: {error}")
+
+    # --- space ------------------------------------------------------------------------------
+
+    def _make_room(self, traffic: Traffic, way: str) -> None:
+        if way == "delete_records":
+            self._shrink()
+            return
+        if way == "restart":
+            self._restart_on_the_full_disk()
+        self._ballast.unlink()
+
+    def _restart_on_the_full_disk(self) -> None:
+        self._server.kill()
+        self.outcome.add("restarts on a full disk")
+        self._runs += 1
+        self._server.start()
+
+    def _shrink(self) -> None:
+        """Delete what the group has committed."""
+        committed = clients.committed_offsets(self._server.address, TOPIC, PARTITIONS)
+        with logstore.connect(self._server.address) as store:
+            for partition, offset in enumerate(committed):
+                store.delete_records(TOPIC, partition, before_offset=offset)
+
+    def _put_ballast(self) -> None:
+        """Take up to BALLAST_BYTES, as they become free."""
+        with open(self._ballast, "wb") as ballast:
+            os.posix_fallocate(ballast.fileno(), 0, BALLAST_BYTES)
+
+    def _resume(self, traffic: Traffic) -> float:
+        """Seconds until 100 more records are acknowledged."""
+        started, before = time.monotonic(), traffic.acknowledged
+        while traffic.acknowledged < before + 100:
+            traffic.raise_errors()
+            if time.monotonic() - started > RESUME_SECONDS_MAX:
+                self.outcome.require(
+                    False,
+                    "writing did not resume",
+                    f"{self._kind}: {self._disk.free_bytes()} bytes free",
+                )
+                break
+            time.sleep(0.02)
+        return time.monotonic() - started
+
+
+def run(directory: Path, seed: int, cycles: int, say: Callable[[str], None]) -> Outcome:
+    """Half of the cycles on tmpfs, half on ext4."""
+    outcome = Outcome("full-disk")
+    refusals = []
+    for kind, share in (("tmpfs", (cycles + 1) // 2), ("ext4", cycles // 2)):
+        try:
+            FullDiskRun(directory, kind, seed, outcome, say).run(share)
+        except CannotMount as error:
+            refusals.append(str(error))
+            outcome.notes.append(f"no {kind} here: {error}")
+    if len(refusals) == 2:
+        outcome.skipped = "; ".join(refusals)
+    return outcome

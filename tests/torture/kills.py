@@ -1,0 +1,136 @@
+"""SIGKILL, SIGSTOP and kills in the middle of starting, under writers and a group.
+
+traffic -> (SIGSTOP, SIGCONT)? -> SIGKILL -> (start, SIGKILL)? -> start -> committed offsets?
+   ^                                                                            |
+   +------------------- now and then: read everything, check --------------------+
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import logstore
+from tests.support.server_process import ServerProcess
+from tests.torture import traffic as clients
+from tests.torture.checker import check_claims, check_log, check_ownership
+from tests.torture.ledger import GroupLedger, OwnershipLedger, Violation
+from tests.torture.report import Outcome
+from tests.torture.traffic import Member, Traffic, Writer
+
+TOPIC = "events"
+PARTITIONS = 3
+WRITERS = 4
+MEMBERS = 2
+CONFIGS = {"segment_bytes": "1048576"}  # small, so that kills meet rolls
+KILLS_PER_AUDIT = 50
+STOPPED_SHARE = 0.15  # of the kills, SIGSTOP first
+STARTING_SHARE = 0.1  # of the kills, once more while it starts
+RUN_SECONDS = (0.2, 2.5)
+STOP_SECONDS = (0.05, 2.0)
+LONG_STOP_SECONDS = 6.0  # longer than a member's session
+
+
+class KillRun:
+    """One server and its clients; counts what was done to it."""
+
+    def __init__(self, directory: Path, seed: int, say: Callable[[str], None]) -> None:
+        self.outcome = Outcome("kills")
+        self._random = random.Random(seed)
+        self._say = say
+        self._runs = 0
+        self._server = ServerProcess(directory / "data", errors=directory / "server.log")
+        self._group = GroupLedger(PARTITIONS)
+        self._ownership = OwnershipLedger()
+
+    def run(self, *, kills: int, seconds: float) -> Outcome:
+        """Until both are reached."""
+        until = time.monotonic() + seconds
+        with self._server:
+            with logstore.connect(self._server.address) as store:
+                store.create_topic(TOPIC, partitions=PARTITIONS, configs=CONFIGS)
+            with self._traffic() as traffic:
+                while self.outcome.count("kills") < kills or time.monotonic() < until:
+                    self._disturb(traffic)
+                    if self.outcome.count("kills") % KILLS_PER_AUDIT == 0:
+                        self._audit(traffic)
+                traffic.stop_writers()
+                clients.wait_for_group(self._server.address, TOPIC, PARTITIONS)
+                traffic.stop_members()
+            self._finish(traffic)
+        return self.outcome
+
+    def _traffic(self) -> Traffic:
+        address = self._server.address
+        return Traffic(
+            [Writer(address, TOPIC, PARTITIONS, number) for number in range(WRITERS)],
+            [
+                Member(
+                    address, TOPIC, f"member-{number}", self._group, self._ownership,
+                    lambda: self._runs,
+                )
+                for number in range(MEMBERS)
+            ],
+            self._group,
+        )  # fmt: skip
+
+    def _disturb(self, traffic: Traffic) -> None:
+        time.sleep(self._random.uniform(*RUN_SECONDS))  # the moment is the test's input
+        if self._random.random() < STOPPED_SHARE:
+            self._stop_for_a_while()
+        floors = self._group.floors()
+        self._server.kill()
+        self.outcome.add("kills")
+        if self._random.random() < STARTING_SHARE:
+            self._server.launch()
+            time.sleep(self._random.uniform(0.02, 0.4))
+            self._server.kill()
+            self.outcome.add("kills while starting")
+        self._runs += 1
+        self._server.start()
+        committed = clients.committed_offsets(self._server.address, TOPIC, PARTITIONS)
+        self._group.found_committed(floors, dict(enumerate(committed)))
+        traffic.raise_errors()
+
+    def _stop_for_a_while(self) -> None:
+        is_long = self._random.random() < 0.1
+        self._server.send_signal(signal.SIGSTOP)
+        time.sleep(LONG_STOP_SECONDS if is_long else self._random.uniform(*STOP_SECONDS))
+        if is_long:
+            self._ownership.stood_still()
+        self.outcome.add("stops")
+        if self._random.random() < 0.7:  # else it is killed while it is stopped
+            self._server.send_signal(signal.SIGCONT)
+            time.sleep(self._random.uniform(0.0, 1.0))
+
+    def _audit(self, traffic: Traffic) -> None:
+        claims = clients.take_claims(self._server.address, TOPIC, PARTITIONS, traffic)
+        stored = clients.read_all(self._server.address, TOPIC, PARTITIONS)
+        violations = check_claims(claims, stored) + check_log(traffic.ledgers, stored)
+        self.outcome.add("full reads")
+        self._say(
+            f"{self.outcome.count('kills')} kills, {traffic.acknowledged} acknowledged, "
+            f"{stored.records} read back, {len(violations)} violations"
+        )
+        self.outcome.violations.extend(violations)
+
+    def _finish(self, traffic: Traffic) -> None:
+        self._audit(traffic)
+        self.outcome.violations.extend(self._group.violations)
+        self.outcome.violations.extend(check_ownership(self._ownership))
+        sent = sum(len(ledger.places) for ledger in traffic.ledgers)
+        if traffic.acknowledged != sent:
+            self.outcome.violations.append(
+                Violation(
+                    "given up",
+                    f"{sent - traffic.acknowledged} of {sent} records were not acknowledged "
+                    f"within {clients.DELIVERY_SECONDS} s",
+                )
+            )
+        self.outcome.add("records acknowledged", traffic.acknowledged)
+        self.outcome.add("records read by the group", self._group.records)
+        self.outcome.add("commits", self._group.commits)
+        self.outcome.add("tenures", len(self._ownership.tenures))

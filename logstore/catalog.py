@@ -35,6 +35,7 @@ INTERNAL_TOPICS = frozenset(
 )
 TOPIC_NAME_LENGTH_MAX = 249  # Kafka's: the directory "<name>-<partition>" fits in 255 bytes
 PARTITIONS_PER_TOPIC_MAX = 10_000
+PRODUCER_ID_MAX = (1 << 63) - 1
 PRODUCER_ID_BLOCK = 1000  # one synced record for so many ids
 RECORD_VERSION = 1
 
@@ -77,10 +78,10 @@ class CatalogState:
                 if key is not None and key.startswith(_TOPIC_PREFIX):
                     _apply_topic(topics, key[len(_TOPIC_PREFIX) :].decode("ascii"), value)
                 elif key == _PRODUCER_IDS and value is not None:
-                    next_producer_id = int(_body(value)["next"])
+                    next_producer_id = _whole(_body(value)["next"], 0, PRODUCER_ID_MAX)
                 else:
                     raise ValueError("no known type")
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise CorruptDataError(
                     f"catalog record {key!r} cannot be read: {error!r}"
                 ) from error
@@ -91,11 +92,14 @@ def _apply_topic(topics: dict[str, Topic], name: str, value: bytes | None) -> No
     if value is None:
         topics.pop(name, None)
         return
+    problem = _name_problem(name)
+    if problem is not None:  # names become directories
+        raise ValueError(problem)
     body = _body(value)
     topics[name] = Topic(
         name=name,
         topic_id=uuid.UUID(body["id"]),
-        partitions=int(body["partitions"]),
+        partitions=_whole(body["partitions"], 1, PARTITIONS_PER_TOPIC_MAX),
         overrides={str(k): str(v) for k, v in body["configs"].items()},
     )
 
@@ -105,6 +109,12 @@ def _body(value: bytes) -> dict[str, Any]:
     if body["v"] != RECORD_VERSION:
         raise ValueError(f"record version {body['v']}, this logstore reads {RECORD_VERSION}")
     return dict(body)
+
+
+def _whole(number: object, minimum: int, maximum: int) -> int:
+    if type(number) is not int or not minimum <= number <= maximum:
+        raise ValueError(f"{number!r} is not a whole number from {minimum} to {maximum}")
+    return number
 
 
 def topic_record(topic: Topic) -> tuple[bytes, bytes]:
@@ -127,19 +137,23 @@ def producer_ids_record(next_producer_id: int) -> tuple[bytes, bytes]:
 
 def check_topic_name(name: str) -> None:
     """Kafka's rule: 1 to 249 of [A-Za-z0-9._-], and neither "." nor ".."."""
-    if not name:
-        problem = "it is empty"
-    elif len(name) > TOPIC_NAME_LENGTH_MAX:
-        problem = f"it has {len(name)} characters, the limit is {TOPIC_NAME_LENGTH_MAX}"
-    elif name in (".", ".."):
-        problem = "'.' and '..' are directories"
-    elif not _TOPIC_NAME.fullmatch(name):
-        problem = "it may hold ASCII letters, digits, '.', '_' and '-' only"
-    elif name in INTERNAL_TOPICS:
+    problem = _name_problem(name)
+    if problem is None and name in INTERNAL_TOPICS:
         problem = "it belongs to logstore itself"
-    else:
-        return
-    raise InvalidTopicNameError(f"topic name {name!r} is not valid: {problem}", topic=name)
+    if problem is not None:
+        raise InvalidTopicNameError(f"topic name {name!r} is not valid: {problem}", topic=name)
+
+
+def _name_problem(name: str) -> str | None:
+    if not name:
+        return "it is empty"
+    if len(name) > TOPIC_NAME_LENGTH_MAX:
+        return f"it has {len(name)} characters, the limit is {TOPIC_NAME_LENGTH_MAX}"
+    if name in (".", ".."):
+        return "'.' and '..' are directories"
+    if not _TOPIC_NAME.fullmatch(name):
+        return "it may hold ASCII letters, digits, '.', '_' and '-' only"
+    return None
 
 
 def check_partition_count(count: int, *, minimum: int, room: int) -> None:

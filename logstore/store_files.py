@@ -68,8 +68,8 @@ class Meta:
             raise StoreFormatError(f"{path} is not the meta file of a logstore", path=path)
         if checksum != f"{crc32c.crc32c(body):08x}\n".encode():
             raise StoreFormatError(f"{path} is damaged: its checksum does not match", path=path)
-        fields = dict(line.split("=", 1) for line in body.decode("utf-8").splitlines())
         try:
+            fields = dict(line.split("=", 1) for line in body.decode("utf-8").splitlines())
             meta = cls(
                 cluster_id=fields["cluster_id"],
                 node_id=int(fields["node_id"]),
@@ -79,6 +79,8 @@ class Meta:
             )
         except (KeyError, ValueError) as error:
             raise StoreFormatError(f"{path} is damaged: {error!r}", path=path) from error
+        if meta.format_version < 1:
+            raise StoreFormatError(f"{path} is damaged: it names no format version", path=path)
         meta._check_supported(path)
         return meta
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -59,6 +60,15 @@ def test_producer_ids_go_on_from_the_newest_record() -> None:
         (b"topic/x", b'{"v": 1}'),
         (b"topic/x", b'{"v": 1, "id": "no", "partitions": 1, "configs": {}}'),
         (b"topic/x", b'{"v": 1, "id": 5, "partitions": 1, "configs": []}'),
+        (b"topic/x", b"[" * 100_000),
+        (b"producer-ids", b'{"v": 1, "next": Infinity}'),
+        (b"producer-ids", b'{"v": 1, "next": -1}'),
+        (b"producer-ids", b'{"v": 1, "next": 9223372036854775808}'),
+        *((b"topic/" + name, topic_record(ORDERS)[1]) for name in (b"", b"..", b"a/b", b"a" * 250)),
+        *(
+            (b"topic/x", topic_record(replace(ORDERS, partitions=count))[1])
+            for count in (-1, 0, 10_001)
+        ),
     ],
 )
 def test_a_record_that_cannot_be_read_is_corruption(key: bytes, value: bytes) -> None:

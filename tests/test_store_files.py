@@ -3,6 +3,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+import crc32c
 import pytest
 
 from logstore.errors import StoreFormatError, StoreLockedError
@@ -72,6 +73,21 @@ def test_every_truncation_of_meta_is_noticed() -> None:
     for length in range(len(good)):
         with pytest.raises(StoreFormatError):
             Meta.decode(good[:length], "meta")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"node_id=1", b"node_id"),
+        (b"node_id=1", b"node_id=one"),
+        (b"a cluster", b"\xff"),
+        (b"format_version=1", b"format_version=0"),
+    ],
+)
+def test_a_sealed_meta_that_makes_no_sense_is_damaged(change: tuple[bytes, bytes]) -> None:
+    body = Meta("a cluster", 1).encode().rpartition(b"crc32c=")[0].replace(*change)
+    with pytest.raises(StoreFormatError, match="damaged"):
+        Meta.decode(body + f"crc32c={crc32c.crc32c(body):08x}\n".encode(), "meta")
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from logstore.log.format import (
     TEXT_FILE_BYTES_MAX,
 )
 
+OFFSET_MAX = (1 << 63) - 1
+EPOCH_MAX = (1 << 31) - 1  # an int32 in batches; the next one must still fit
 UNDEFINED_EPOCH = -1
 UNDEFINED_OFFSET = -1
 
@@ -62,7 +64,8 @@ def check_identity(fs: FileSystem, directory: str, topic_id: uuid.UUID) -> None:
         raise CorruptDataError(f"{path} is missing: cannot tell whose data this is", path=path)
     fields = dict(line.partition(": ")[::2] for line in text.splitlines())
     try:
-        found = uuid.UUID(bytes=base64.urlsafe_b64decode(fields.get("topic_id", "") + "=="))
+        encoded = fields.get("topic_id", "") + "=="
+        found = uuid.UUID(bytes=base64.b64decode(encoded, altchars=b"-_", validate=True))
     except (binascii.Error, ValueError):
         raise CorruptDataError(f"{path} is damaged: it names no topic id", path=path) from None
     if found != topic_id:
@@ -85,7 +88,7 @@ def read_log_start(fs: FileSystem, directory: str) -> int:
     try:
         version, count, line = text.splitlines()
         offset = int(line.split(" ")[-1])
-        if (version, count) != ("0", "1") or offset < 0:
+        if (version, count) != ("0", "1") or not 0 <= offset <= OFFSET_MAX:
             raise ValueError(text)
     except ValueError:
         raise CorruptDataError(f"{path} is damaged", path=path) from None
@@ -164,7 +167,9 @@ class LeaderEpochs:
             entries = tuple((int(epoch), int(start)) for epoch, start in pairs)
         except ValueError:
             return None
-        ascending = all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(entries))
-        if version != "0" or count != str(len(entries)) or not entries or not ascending:
+        if version != "0" or count != str(len(entries)) or not entries:
             return None
-        return cls(entries)
+        ascending = all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(entries))
+        (first_epoch, first_start), (last_epoch, last_start) = entries[0], entries[-1]
+        within = min(first_epoch, first_start) >= 0 and last_start <= OFFSET_MAX
+        return cls(entries) if ascending and within and last_epoch < EPOCH_MAX else None

@@ -271,6 +271,10 @@ class ProducerState:
                 position += _OLDER.size
             if sequence != NO_SEQUENCE:
                 batches.append(_seen(sequence, offset, delta, timestamp))
+            if min(producer_id, epoch) < 0 or open_since < NO_OFFSET:
+                raise ValueError(f"no producer has id {producer_id} and epoch {epoch}")
+            if producer_id in self._producers:
+                raise ValueError(f"producer {producer_id} is there twice")
             kept = tuple(batches[-BATCHES_KEPT:])
             self._producers[producer_id] = ProducerEntry(epoch, kept, open_since)
             if open_since != NO_OFFSET:
@@ -292,6 +296,8 @@ def _decode_aborted(data: bytes, position: int) -> list[AbortedTransaction]:
 
 
 def _seen(last_sequence: int, last_offset: int, delta: int, timestamp_ms: int) -> SeenBatch:
+    if last_sequence < 0 or not 0 <= delta <= last_offset:
+        raise ValueError(f"no batch ends at offset {last_offset}, sequence {last_sequence}")
     base_sequence = (last_sequence - delta) % SEQUENCES
     return SeenBatch(base_sequence, last_sequence, last_offset - delta, last_offset, timestamp_ms)
 

@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from logstore.errors import CorruptDataError
-from logstore.log.checkpoint import LeaderEpochs, read_log_start, write_log_start
+from logstore.log.checkpoint import (
+    LeaderEpochs,
+    check_identity,
+    read_log_start,
+    write_identity,
+    write_log_start,
+)
 from logstore.testing import MemoryFileSystem
 
 
@@ -41,7 +49,19 @@ def test_the_end_of_an_epoch(epoch: int, expected: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"0\n", b"0\n2\n0 0\n", b"1\n1\n0 0\n", b"0\n1\nx 0\n", b"0\n2\n1 5\n0 9\n", b"\xff" * 9],
+    [
+        b"",
+        b"0\n",
+        b"0\n2\n0 0\n",
+        b"1\n1\n0 0\n",
+        b"0\n1\nx 0\n",
+        b"0\n2\n1 5\n0 9\n",
+        b"\xff" * 9,
+        b"0\n1\n-1 0\n",
+        b"0\n1\n0 -1\n",
+        b"0\n1\n0 9223372036854775808\n",  # no int64
+        b"0\n1\n2147483647 0\n",  # the next one would not fit into a batch
+    ],
 )
 def test_a_damaged_epoch_file_is_none(content: bytes) -> None:
     assert LeaderEpochs.read(files("leader-epoch-checkpoint", content), "d") is None
@@ -56,3 +76,22 @@ def test_the_log_start_is_durable_and_checked() -> None:
     assert read_log_start(fs, "d") == 1204
     with pytest.raises(CorruptDataError):
         read_log_start(files("log-start-offset-checkpoint", b"0\n1\n"), "d")
+
+
+@pytest.mark.parametrize("offset", [b"-1", b"9223372036854775808", b"", b"x"])
+def test_a_log_start_that_is_no_offset_is_corrupt(offset: bytes) -> None:
+    with pytest.raises(CorruptDataError):
+        read_log_start(files("log-start-offset-checkpoint", b"0\n1\nt 0 " + offset + b"\n"), "d")
+
+
+@pytest.mark.parametrize("stranger", [b"!", b"=", b"\xff"])
+def test_an_identity_with_strange_characters_is_damaged(stranger: bytes) -> None:
+    topic_id = uuid.UUID(int=7)
+    fs = files()
+    write_identity(fs, "d", topic_id)
+    check_identity(fs, "d", topic_id)
+    file = fs.open("d/partition.metadata")
+    text = file.read(100, 0)
+    file.write([text[:-8] + stranger + text[-8:]], 0)
+    with pytest.raises(CorruptDataError):
+        check_identity(fs, "d", topic_id)

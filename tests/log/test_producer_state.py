@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import struct
+
+import crc32c
 import pytest
 
 from logstore.errors import (
@@ -89,3 +92,38 @@ def test_every_damaged_snapshot_is_refused() -> None:
         bad[position] ^= 0x40
         with pytest.raises(ValueError):  # noqa: PT011
             ProducerState.decode(bytes(bad))
+
+
+@pytest.mark.parametrize(
+    ("position", "layout", "value"),
+    [
+        (10, ">q", -1),  # producer id
+        (18, ">h", -1),  # epoch
+        (20, ">i", -2),  # last sequence
+        (24, ">q", -1),  # last offset
+        (32, ">i", -1),  # offset delta
+        (32, ">i", 6),  # one more than the last offset
+        (48, ">q", -2),  # first offset of the open transaction
+    ],
+)
+def test_a_sealed_snapshot_that_no_log_made_is_refused(
+    position: int, layout: str, value: int
+) -> None:
+    state = ProducerState()
+    state.update(header(0, records=6), base_offset=0, timestamp_ms=1)
+    data = bytearray(state.encode())
+    struct.pack_into(layout, data, position, value)
+    struct.pack_into(">I", data, 2, crc32c.crc32c(bytes(data[6:])))
+    with pytest.raises(ValueError, match=r"no batch|no producer"):
+        ProducerState.decode(bytes(data))
+
+
+def test_a_snapshot_with_a_producer_twice_is_refused() -> None:
+    state = ProducerState()
+    for producer in (7, 8):
+        state.update(header(0, producer=producer), base_offset=0, timestamp_ms=1)
+    data = bytearray(state.encode())
+    struct.pack_into(">q", data, 10 + 46, 7)
+    struct.pack_into(">I", data, 2, crc32c.crc32c(bytes(data[6:])))
+    with pytest.raises(ValueError, match="twice"):
+        ProducerState.decode(bytes(data))

@@ -1,0 +1,39 @@
+"""All targets, one module each; the first line of each states what must hold."""
+
+from tests.fuzz.target import Target
+from tests.fuzz.targets import (
+    batch_columns,
+    batch_records,
+    batch_stream,
+    batch_validate,
+    catalog,
+    compression,
+    identity,
+    leader_epochs,
+    log_start,
+    meta,
+    offset_keys,
+    offset_values,
+    producer_snapshot,
+    state_file,
+)
+
+TARGETS: tuple[Target, ...] = tuple(
+    module.TARGET
+    for module in (
+        batch_validate,
+        batch_records,
+        batch_columns,
+        batch_stream,
+        compression,
+        producer_snapshot,
+        leader_epochs,
+        log_start,
+        identity,
+        state_file,
+        meta,
+        catalog,
+        offset_keys,
+        offset_values,
+    )
+)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.torture import full_disk, kills
+from tests.torture import failing_sync, full_disk, kills
 from tests.torture.report import Outcome
 
 FULL_SECONDS = 1800.0
@@ -45,9 +45,14 @@ def _full_disk(directory: Path, seed: int, wanted: int, seconds: float, say: Say
     return full_disk.run(directory, seed, wanted, say)
 
 
+def _failing_sync(directory: Path, seed: int, wanted: int, seconds: float, say: Say) -> Outcome:
+    return failing_sync.FailingSyncRun(directory, seed, say).run(wanted)
+
+
 PARTS = (
     Part("kills", "kills", 300, 0.6, _kills),
     Part("full-disk", "full-disk cycles", 20, 0.1, _full_disk),
+    Part("failing-sync", "failed syncs", 30, 0.1, _failing_sync),
 )
 
 

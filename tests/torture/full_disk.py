@@ -35,6 +35,7 @@ BALLAST_BYTES = 4 * MIB
 CONFIGS = {"segment_bytes": str(MIB)}
 PROBE = 90  # its number as a writer
 FILL_SECONDS_MAX = 60.0
+RESUMED_RECORDS = 100
 RESUME_SECONDS_MAX = 20.0
 WAYS = ("ballast", "delete_records", "restart")
 
@@ -102,9 +103,11 @@ class FullDiskRun:
         stored = self._check(traffic, f"full ({way})")
         self._read_in_a_new_group(traffic)
         self._make_room(traffic, way)
-        took = self._resume(traffic)
+        took = traffic.wait_for_records(RESUMED_RECORDS, RESUME_SECONDS_MAX)
+        free = f"{self._kind}: {self._disk.free_bytes()} bytes free"
+        self.outcome.require(took is not None, "writing did not resume", free)
         self._say(
-            f"{self._kind}: full at {stored} records; {way}; writing again after {took:.1f} s"
+            f"{self._kind}: full at {stored} records; {way}; writes again after {took or -1:.1f} s"
         )
         self._shrink()
         self._put_ballast()
@@ -190,21 +193,6 @@ class FullDiskRun:
         """Take up to BALLAST_BYTES, as they become free."""
         with open(self._ballast, "wb") as ballast:
             os.posix_fallocate(ballast.fileno(), 0, BALLAST_BYTES)
-
-    def _resume(self, traffic: Traffic) -> float:
-        """Seconds until 100 more records are acknowledged."""
-        started, before = time.monotonic(), traffic.acknowledged
-        while traffic.acknowledged < before + 100:
-            traffic.raise_errors()
-            if time.monotonic() - started > RESUME_SECONDS_MAX:
-                self.outcome.require(
-                    False,
-                    "writing did not resume",
-                    f"{self._kind}: {self._disk.free_bytes()} bytes free",
-                )
-                break
-            time.sleep(0.02)
-        return time.monotonic() - started
 
 
 def run(directory: Path, seed: int, cycles: int, say: Callable[[str], None]) -> Outcome:

@@ -1,0 +1,23 @@
+"""A sync of the server fails with EIO, three times; the short form of the torture part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.torture.checker import describe
+from tests.torture.failing_sync import FailingSyncRun
+
+FAILURES = 3
+
+
+@pytest.mark.timeout(240)
+def test_a_failed_sync_ends_writing_until_a_restart(tmp_path: Path) -> None:
+    outcome = FailingSyncRun(tmp_path, seed=2, say=print).run(FAILURES)
+    if outcome.skipped:
+        pytest.skip(outcome.skipped)
+    assert not outcome.violations, describe(outcome.violations)
+    assert outcome.count("failed syncs") == FAILURES
+    assert outcome.count("starts refused") < FAILURES
+    assert outcome.count("records acknowledged") > 1000

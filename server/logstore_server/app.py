@@ -23,6 +23,7 @@ from logstore_server.bridge import StoreBridge
 from logstore_server.buffers import keep_large_buffers
 from logstore_server.config import ServerConfig
 from logstore_server.listener import Listener
+from logstore_server.open_files import allow_open_files
 from logstore_server.rpc.listener import RpcListener
 
 Addresses = dict[str, str]  # listener's name -> "host:port"
@@ -74,6 +75,7 @@ def run(config: ServerConfig) -> int:
     Raises what opening the store and listening raise: LogStoreError, OSError.
     """
     keep_large_buffers()
+    allow_open_files(config)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(config))
     return 0

@@ -136,7 +136,9 @@ def test_zeros_behind_a_closed_segment() -> None:
     memory = make_store()
     path = f"{ROOT}/{SEALED}.log"
     damage(memory, path, len(content(memory, path)), bytes(100))
-    assert "100 bytes of zeros" in only(memory).problem
+    zeros, sums = findings(memory)
+    assert "100 bytes of zeros" in zeros.problem
+    assert sums.path == SEALED + ".crc"
 
 
 def test_what_no_flush_had_reached_is_a_remark() -> None:
@@ -145,6 +147,25 @@ def test_what_no_flush_had_reached_is_a_remark() -> None:
     found = only(memory)
     assert found.severity is Severity.REMARK
     assert found.first_offset == 60
+
+
+def test_a_leader_epoch_that_only_the_checksum_of_its_block_tells() -> None:
+    memory = make_store()
+    file = memory.open(f"{ROOT}/orders-0/leader-epoch-checkpoint")
+    file.truncate(0)
+    file.close()
+    flip(memory, SEALED + ".log", position(memory, SEALED, 4) + 15)
+    checkpoint, block = findings(memory)
+    assert checkpoint.path == "orders-0/leader-epoch-checkpoint"
+    assert (block.path, block.position) == (SEALED + ".log", 0)
+    assert "what no CRC covers" in block.problem
+
+
+def test_a_sidecar_that_is_damaged_or_missing() -> None:
+    memory = make_store()
+    flip(memory, SEALED + ".crc", 10)
+    memory.unlink(f"{ROOT}/{ACTIVE}.crc")
+    assert [item.path for item in findings(memory)] == [SEALED + ".crc", ACTIVE + ".crc"]
 
 
 # --- indexes ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ A partition directory, all names of a segment made of its base offset in 20 digi
     00000000000000000000.log            record batches, end to end (Kafka's format v2)
     00000000000000000000.index          offset index
     00000000000000000000.timeindex      time index
+    00000000000000000000.crc            checksums of its blocks (see checksums.py)
     00000000000000001204.snapshot       producer state at that offset (see producer_state.py)
     00000000000000001204.quarantine     bytes that recovery took out of the log; never read again
     00000000000000000000.log.deleted    on its way out
@@ -21,6 +22,19 @@ A partition directory, all names of a segment made of its base offset in 20 digi
 
     0  8  largest timestamp of all batches so far, ms
     8  4  last offset of the first batch that has it - base offset of the segment
+
+.crc, big-endian: what the blocks of .log are, since the CRC of a batch leaves out what the log
+itself writes into its header:
+
+    0  4  magic "LSC1"
+    4  4  block bytes: 65536
+    then for each whole block:
+    0  4  CRC-32C of the block
+    4  4  CRC-32C of its number (8 bytes) and the 4 bytes before
+    then, once the segment was sealed or the log closed:
+    0  8  bytes of .log
+    8  4  CRC-32C of those behind the last whole block
+   12  4  CRC-32C of this file up to here
 
 The store's `state` file: a header of 128 bytes, then slots of 64, all little-endian (read by this
 machine only):
@@ -55,11 +69,12 @@ from typing import Final
 LOG_SUFFIX: Final = ".log"
 INDEX_SUFFIX: Final = ".index"
 TIME_INDEX_SUFFIX: Final = ".timeindex"
+CHECKSUMS_SUFFIX: Final = ".crc"
 SNAPSHOT_SUFFIX: Final = ".snapshot"
 QUARANTINE_SUFFIX: Final = ".quarantine"
 DELETED_SUFFIX: Final = ".deleted"
 TEMPORARY_SUFFIX: Final = ".tmp"
-SEGMENT_SUFFIXES: Final = (LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX)
+SEGMENT_SUFFIXES: Final = (LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, CHECKSUMS_SUFFIX)
 
 IDENTITY_FILE: Final = "partition.metadata"
 LEADER_EPOCH_FILE: Final = "leader-epoch-checkpoint"
@@ -80,6 +95,13 @@ TIMESTAMP_NONE: Final = -1
 # base offset, batch length, magic, last offset delta: all that framing needs of a batch header
 FRAME: Final = struct.Struct(">qi4xb6xi")
 FRAME_LENGTH_END: Final = 12  # bytes of a batch that its length field does not count
+
+BLOCK_BYTES: Final = 64 << 10  # 4 bytes of checksum for each: 32 KiB of .crc for 256 MiB of log
+CHECKSUMS_HEAD: Final = struct.Struct(">4sI")
+CHECKSUMS_MAGIC: Final = b"LSC1"
+BLOCK_ENTRY: Final = struct.Struct(">II")
+BLOCK_NUMBERED: Final = struct.Struct(">QI")  # what the second field of an entry is the CRC of
+CHECKSUMS_END: Final = struct.Struct(">QI")  # and the CRC of everything before
 
 STATE_MAGIC: Final = b"LSSTATE1"
 STATE_VERSION: Final = 1

@@ -300,6 +300,7 @@ class LogWriter:
             files = self._cache.pin(self._active)
             try:
                 self._active.trim(files)
+                self._active.finish_sums(files)
             finally:
                 self._cache.unpin(self._active)
         except OSError:
@@ -350,6 +351,11 @@ class LogWriter:
             for index in (files.offsets.file, files.times.file):
                 if index is not None:
                     plan.syncs.append(index.sync)
+            sums = segment.finish_sums(files)
+            if sums is not None:
+                plan.syncs.append(sums.sync)
+        else:
+            segment.extend_sums(files, plan.active_size)
         if segment.is_dirty:
             plan.syncs.append(files.log.sync)
 

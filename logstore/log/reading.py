@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Final
 
 from logstore.errors import CorruptDataError
-from logstore.log.format import FRAME, FRAME_LENGTH_END, TIMESTAMP_NONE
+from logstore.log.format import BLOCK_BYTES, FRAME, FRAME_LENGTH_END, TIMESTAMP_NONE
 from logstore.log.index_file import NO_ENTRY, IndexFile
+from logstore.log.salvage import DamagedRange, FileBytes, damaged_ranges
 from logstore.log.segment import Segment, SegmentFiles
 from logstore.record import (
     HEADER_BYTES,
@@ -48,14 +49,45 @@ class Window:
         if start >= self._checked_from and stop <= self._checked_to:
             return
         stop = min(self.end, max(stop, start + WINDOW_BYTES))
-        if not self._files.log.resident(start, stop - start):
+        first = start - start % BLOCK_BYTES  # whole blocks: their checksums are looked at
+        last = min(len(self.view), stop - stop % -BLOCK_BYTES)
+        if not self._files.log.resident(first, last - first):
             if not self._cold_ok:
                 raise ColdBytesError
-            self._warm(start, stop)
+            self._warm(first, last)
+        self._check(start, stop)
         if start == self._checked_to:
             self._checked_to = stop
         else:
             self._checked_from, self._checked_to = start, stop
+
+    def _check(self, start: int, stop: int) -> None:
+        """Look at the checksums of the blocks there; what damage costs is in `damage`."""
+        checks = self._files.block_checks()
+        if checks.is_sound(self.view, start, stop):
+            return
+        blocks = checks.damaged_blocks()
+        if all(any(part.touches(*block) for part in self._files.damage) for block in blocks):
+            return
+        if not self._cold_ok:
+            raise ColdBytesError
+        segment = self.segment
+        source = FileBytes(self._files.log, min(segment.size, len(self.view)))
+        self._files.damage = tuple(
+            damaged_ranges(source, segment.base_offset, segment.next_offset, blocks)
+        )
+
+    def damaged(self, position: int) -> DamagedRange | None:
+        """The damage that `position` lies in."""
+        for part in self._files.damage:
+            if part.position <= position < part.end:
+                return part
+        return None
+
+    def sound_end(self, position: int) -> int:
+        """Where the next damage behind `position` begins, or the end."""
+        starts = (part.position for part in self._files.damage if part.position >= position)
+        return min(self.end, next(starts, self.end))
 
     def need_index(self, index: IndexFile, entries: int) -> None:
         if not index.is_resident(entries):
@@ -71,6 +103,12 @@ class Window:
         """(base offset, last offset, position behind it) of the batch at `position` < end."""
         if position + HEADER_BYTES > self._checked_to or position < self._checked_from:
             self.need(position, min(self.end, position + HEADER_BYTES))
+        if self._files.damage:
+            part = self.damaged(position)
+            if part is not None and part.position == position:
+                return part.first_offset, part.last_offset, min(part.end, self.end)
+            if part is not None:
+                raise self.corrupt(position)
         if position + HEADER_BYTES <= self.end:
             base, length, magic, delta = FRAME.unpack_from(self.view, position)
             behind = position + FRAME_LENGTH_END + length
@@ -79,12 +117,32 @@ class Window:
         raise self.corrupt(position)
 
     def header(self, position: int) -> BatchHeader:
+        """Raises CorruptDataError if it is damaged."""
         self.frame(position)
+        part = self.damaged(position)
+        if part is not None:
+            raise self.refusal(part)
         return parse_header(self.view, position)
 
     def batch(self, position: int, behind: int) -> memoryview:
+        """Raises CorruptDataError if any of it is damaged."""
         self.need(position, behind)
+        if self._files.damage:
+            part = self.damaged(position) or self.damaged(self.sound_end(position))
+            if part is not None and part.position < behind:
+                raise self.refusal(part)
         return self.view[position:behind]
+
+    def refusal(self, part: DamagedRange) -> CorruptDataError:
+        path = self.segment.log_path
+        return CorruptDataError(
+            f"{path}: bytes {part.position} to {part.end} are damaged, they held offsets "
+            f"{part.first_offset} to {part.last_offset}; the next one is {part.last_offset + 1}",
+            path=path,
+            position=part.position,
+            first_offset=part.first_offset,
+            next_offset=part.last_offset + 1,
+        )
 
     def corrupt(self, position: int) -> CorruptDataError:
         path = self.segment.log_path
@@ -137,14 +195,16 @@ def extent(window: Window, files: SegmentFiles, start: int, bytes_max: int) -> i
     """
     segment = window.segment
     limit = start + bytes_max
-    if limit >= window.end:
-        return window.end
+    window.need(start, min(limit, window.end))
+    window_end = window.sound_end(start)  # damage ends a read that began before it
+    if limit >= window_end > start:
+        return window_end
     # Jump close to the limit by the index: the last entry whose batch begins below it.
     position = max(start, _indexed(window, files, limit, field=1) or 0)
     _, last, end = window.frame(position)
     if end > limit and position > start:  # that entry's batch does not fit: it is the end itself
         return position
-    while end < window.end:
+    while end < window_end:
         _, following, behind = window.frame(end)
         if behind > limit:
             break
@@ -170,7 +230,7 @@ def first_at_or_after(
     position = locate(window, files, from_offset)
     while position < window.end:
         _, _, behind = window.frame(position)
-        if parse_header(window.view, position).max_timestamp >= timestamp_ms:
+        if window.header(position).max_timestamp >= timestamp_ms:
             columns = decode_columns(
                 window.batch(position, behind),
                 from_offset=from_offset,
@@ -192,7 +252,7 @@ def latest_timestamp(
     while position < window.end:
         base, _, behind = window.frame(position)
         if base >= from_offset:
-            latest = max(latest, parse_header(window.view, position).max_timestamp)
+            latest = max(latest, window.header(position).max_timestamp)
         else:  # its latest record may be one of those in front
             columns = decode_columns(
                 window.batch(position, behind),

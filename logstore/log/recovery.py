@@ -2,9 +2,10 @@
 
 After a clean close everything is believed. Otherwise:
 - What lies below the flushed offset was synced: segments that end there are taken as they are, of
-  the one that holds it the chain of batch headers is followed. The flushed offset is the slot's,
-  or that of a producer snapshot, which is written after the sync too.
-- From there on each batch must hold its CRC; the first that does not ends the log.
+  the one that holds it what has block checksums. The flushed offset is the slot's, or that of a
+  producer snapshot, which is written after the sync too.
+- Of all the rest each batch must hold its CRC and begin where the one before ends; the first that
+  does not ends the log. So must those of a segment whose checksums are missing or damaged.
 - What follows is cut if no valid batch of this partition is in it, and moved to a quarantine file
   if there is one: good data is never deleted.
 - Damage below the flushed offset is corruption: the damaged bytes go to quarantine, the sound
@@ -32,7 +33,9 @@ from logstore.config import TopicConfig
 from logstore.errors import CorruptDataError, InvalidBatchError
 from logstore.fs import FileSystem
 from logstore.log.checkpoint import LeaderEpochs, check_identity, read_log_start
+from logstore.log.checksums import SumsWriter, covers
 from logstore.log.format import (
+    CHECKSUMS_SUFFIX,
     DELETED_SUFFIX,
     INDEX_SUFFIX,
     LOG_SUFFIX,
@@ -47,18 +50,24 @@ from logstore.log.format import (
 )
 from logstore.log.producer_state import ProducerState
 from logstore.log.retention import remove_segment
-from logstore.log.salvage import FileBytes, find_sound_batch, sound_batch, used_end
+from logstore.log.salvage import (
+    COPY_BYTES,
+    FileBytes,
+    Rewrite,
+    find_sound_batch,
+    sound_batch,
+    used_end,
+)
 from logstore.log.segment import Segment, SegmentFiles, create_segment_file
 from logstore.log.snapshots import load_snapshot
 from logstore.log.state_file import SlotValues, StateSlot
 from logstore.log.transactions import Transactions
-from logstore.record import BatchHeader, Marker, marker_of
+from logstore.record import BatchHeader, Marker, header_prefix, marker_of
 
-COPY_BYTES = 1 << 20
 HEADERS_WINDOW_BYTES = 64 << 10  # read at once where only headers are looked at
-COPY_BUFFERS = 512  # of one write, below IOV_MAX
 ZEROS_KEPT = 64 << 10  # behind quarantined bytes: a batch may end in zeros of its own
 OFFSET_MAX = (1 << 63) - 1
+NO_EPOCHS = LeaderEpochs(())
 NOTHING_RECORDED = SlotValues(0, 0, 0, 0, 0)
 
 
@@ -110,6 +119,8 @@ class _Recovery:
         self._config = config
         self._report = RecoveryReport()
         self._snapshot_offset = -1
+        self._epochs = NO_EPOCHS  # as the checkpoint has them
+        self._checked_before: dict[Segment, int] = {}  # where the walk over a segment began
 
     def run(self, recorded: SlotValues, *, clean: bool, is_exact: bool) -> Recovered:
         log_start = max(recorded.log_start_offset, self._read_log_start())
@@ -118,12 +129,15 @@ class _Recovery:
         if epochs is None:
             self._report.notes.append("leader-epoch-checkpoint is missing or damaged; made anew")
             clean = False
-            epochs = LeaderEpochs(((0, 0),))
+            epochs = NO_EPOCHS
+        self._epochs = epochs
         if not (clean and self._open_clean(segments, recorded.flushed_offset)):
             self._report.was_unclean = True
             snapshot = load_snapshot(self._fs, self._directory, OFFSET_MAX)
             flushed = max(recorded.flushed_offset, snapshot.offset if snapshot else 0, log_start)
             self._recover(segments, flushed, is_exact=is_exact)
+            if epochs is NO_EPOCHS:
+                epochs = self._epochs_of(segments)
             epochs = epochs.with_next(segments[-1].next_offset)
             epochs.write(self._fs, self._directory)
         producers, transactions = self._producers(segments)
@@ -139,6 +153,20 @@ class _Recovery:
             log_start_offset=log_start,
             report=self._report,
         )
+
+    def _epochs_of(self, segments: Sequence[Segment]) -> LeaderEpochs:
+        """As the batches have them: the next one must be above all of them."""
+        entries = [(0, 0)]
+        for segment in segments:
+            file = self._fs.open(segment.log_path, write=False)
+            try:
+                source = FileBytes(file, segment.size, window_bytes=HEADERS_WINDOW_BYTES)
+                for _, header in source.headers(0):
+                    if header.partition_leader_epoch > entries[-1][0]:
+                        entries.append((header.partition_leader_epoch, header.base_offset))
+            finally:
+                file.close()
+        return LeaderEpochs(tuple(entries))
 
     def _read_log_start(self) -> int:
         try:
@@ -158,7 +186,7 @@ class _Recovery:
         logs = {offset_name(base) for base in bases}
         for name in names:
             stem, _, suffix = name.partition(".")
-            is_index = f".{suffix}" in (INDEX_SUFFIX, TIME_INDEX_SUFFIX)
+            is_index = f".{suffix}" in (INDEX_SUFFIX, TIME_INDEX_SUFFIX, CHECKSUMS_SUFFIX)
             is_leftover = name.endswith((DELETED_SUFFIX, TEMPORARY_SUFFIX, ".new"))
             if is_leftover or (is_index and stem not in logs):
                 self._fs.unlink(f"{self._directory}/{name}")
@@ -195,6 +223,8 @@ class _Recovery:
         """Take the segments as they are; False if the last does not end where it should."""
         if not segments:
             return False
+        if not all(self._has_checksums(segment) for segment in segments):
+            return False
         active = segments[-1]
         if self._end_of(active) == (active.size, flushed):
             active.restore(
@@ -204,6 +234,17 @@ class _Recovery:
         self._report.notes.append(
             f"{active.log_path} was closed cleanly but does not end at offset {flushed}; checked"
         )
+        return False
+
+    def _has_checksums(self, segment: Segment) -> bool:
+        if covers(self._fs, segment.stem, segment.size):
+            return True
+        note = (
+            f"{segment.stem}{CHECKSUMS_SUFFIX} is missing, damaged or of another log file; the "
+            "segment is checked batch by batch, and it is made anew"
+        )
+        if note not in self._report.notes:
+            self._report.notes.append(note)
         return False
 
     def _first_of(self, segment: Segment) -> int | None:
@@ -242,7 +283,8 @@ class _Recovery:
         while index < len(segments):
             segment = segments[index]
             if not self._is_sealed(segments, index, flushed):
-                damage = self._walk(segment, flushed, trust_index=is_exact)
+                following = segments[index + 1].base_offset if index + 1 < len(segments) else None
+                damage = self._walk(segment, flushed, following, trust_index=is_exact)
                 if damage is not None:
                     self._mend(segments, index, damage, flushed)
                 self._check_successor(segments, index, flushed)
@@ -259,7 +301,8 @@ class _Recovery:
         if index + 1 == len(segments) or segments[index + 1].base_offset >= flushed:
             return False
         segment = segments[index]
-        return self._end_of(segment) == (segment.size, segments[index + 1].base_offset)
+        is_sealed = self._end_of(segment) == (segment.size, segments[index + 1].base_offset)
+        return is_sealed and self._has_checksums(segment)
 
     def _begin_at(self, segments: list[Segment], flushed: int) -> Segment:
         """What was flushed is gone: go on behind it, so that no offset is used twice."""
@@ -273,7 +316,9 @@ class _Recovery:
         segments.append(self._found(flushed))
         return segments[-1]
 
-    def _walk(self, segment: Segment, flushed: int, *, trust_index: bool) -> int | None:
+    def _walk(
+        self, segment: Segment, flushed: int, following: int | None, *, trust_index: bool
+    ) -> int | None:
         """Follow its batches, make its indexes, write again what was not flushed; the position
         where they stop being sound, None if they are to the end. Afterwards the segment's numbers
         describe the sound part."""
@@ -293,14 +338,24 @@ class _Recovery:
             )
             if position == 0:
                 segment.forget_timestamps()
+            self._checked_before[segment] = position
             self._report.bytes_scanned -= position
-            accepted = _Rewrite(files)
+            accepted = Rewrite(files.log)
             while position < source.end:
-                header = sound_batch(source, position, segment.next_offset, check_from=flushed)
+                header = sound_batch(source, position, segment.next_offset, following)
                 if header is None:
                     break
-                if header.last_offset >= flushed:
-                    accepted.add(source.at(position, header.size_bytes), position)
+                batch = source.at(position, header.size_bytes)
+                is_mended = self._is_epoch_wrong(segment, position, header)
+                if is_mended:
+                    accepted.write()
+                    epoch = self._epochs.epoch_at(header.base_offset)
+                    prefix = header_prefix(
+                        header, base_offset=header.base_offset, leader_epoch=epoch
+                    )
+                    batch = memoryview(prefix + bytes(batch[len(prefix) :]))
+                if header.last_offset >= flushed or is_mended:
+                    accepted.add(batch, position)
                 segment.note_append(
                     files, header, base_offset=header.base_offset, config=self._config
                 )
@@ -311,11 +366,26 @@ class _Recovery:
         finally:
             files.close()
 
+    def _is_epoch_wrong(self, segment: Segment, position: int, header: BatchHeader) -> bool:
+        """The leader epoch is in no CRC; which one it was the checkpoint tells."""
+        if not self._epochs.entries:
+            return False
+        expected = self._epochs.epoch_at(header.base_offset)
+        if header.partition_leader_epoch == expected:
+            return False
+        self._report.notes.append(
+            f"the batch at {position} in {segment.log_path}, offset {header.base_offset}, had "
+            f"leader epoch {header.partition_leader_epoch}; it was written in {expected}"
+        )
+        return True
+
     def _start(
         self, segment: Segment, files: SegmentFiles, flushed: int, *, trust_index: bool
     ) -> tuple[int, int]:
-        """(position, offset) to walk from. Index entries that are not believed are dropped: those
-        beyond the flushed offset, all of a machine that was restarted."""
+        """(position, offset) to walk from: what lies before has checksums. Index entries that are
+        not believed are dropped: those beyond the flushed offset, all of a machine that was
+        restarted."""
+        covered = SumsWriter(self._fs, segment.stem).covered if trust_index else 0
         entries = files.offsets.entries(segment.offset_entries) if trust_index else []
         times = files.times.entries(segment.time_entries) if trust_index else []
         segment.offset_entries = segment.time_entries = 0
@@ -323,7 +393,7 @@ class _Recovery:
         last = (-1, -1)
         for relative, position in entries:
             is_sound = relative > last[0] and last[1] < position < segment.size
-            if not is_sound or segment.base_offset + relative >= flushed:
+            if not is_sound or segment.base_offset + relative >= flushed or position > covered:
                 break
             last = relative, position
             kept += 1
@@ -435,7 +505,7 @@ class _Recovery:
             self._fs.rename(segment.log_path, segment.log_path + QUARANTINE_SUFFIX)
         else:
             self._fs.unlink(segment.log_path)
-        for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX):
+        for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX, CHECKSUMS_SUFFIX):
             if self._fs.exists(segment.stem + suffix):
                 self._fs.unlink(segment.stem + suffix)
 
@@ -443,10 +513,17 @@ class _Recovery:
         """Put what was accepted, and written again, on disk."""
         files = SegmentFiles(self._fs, segment.stem)
         try:
-            if not is_active:
+            sums = SumsWriter(
+                self._fs, segment.stem, keep_bytes=self._checked_before.get(segment, 0)
+            )
+            if is_active:
+                sums.extend(files.log, segment.size)
+            else:
                 segment.trim(files)
                 files.offsets.sync()
                 files.times.sync()
+                if segment.size:
+                    sums.finish(files.log, segment.size).sync()
             files.log.sync()
         finally:
             files.close()
@@ -509,26 +586,3 @@ def _marker_at(source: FileBytes, position: int, header: BatchHeader) -> Marker 
         return marker_of(source.at(position, header.size_bytes))
     except InvalidBatchError:
         return None  # damaged: whoever reads it is told
-
-
-class _Rewrite:
-    """Batches written back where they were found, many at a time."""
-
-    def __init__(self, files: SegmentFiles) -> None:
-        self._file = files.log
-        self._batches: list[memoryview] = []
-        self._position = 0
-        self._bytes = 0
-
-    def add(self, batch: memoryview, position: int) -> None:
-        if not self._batches:
-            self._position = position
-        self._batches.append(batch)
-        self._bytes += len(batch)
-        if self._bytes >= COPY_BYTES or len(self._batches) == COPY_BUFFERS:
-            self.write()
-
-    def write(self) -> None:
-        if self._batches:
-            self._file.write(self._batches, self._position)
-        self._batches, self._bytes = [], 0

@@ -6,7 +6,7 @@ Files are read by pread, never through a map: bytes that the disk cannot give ar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from logstore.errors import InvalidBatchError
@@ -14,6 +14,8 @@ from logstore.fs import File
 from logstore.record import HEADER_BYTES, BatchHeader, check_batch_bytes, parse_header
 
 WINDOW_BYTES: Final = 1 << 20
+COPY_BYTES: Final = 1 << 20
+COPY_BUFFERS: Final = 512  # of one write, below IOV_MAX
 MAGIC_AT: Final = 16
 MAGIC_BYTE: Final = re.compile(b"\x02")
 
@@ -62,18 +64,43 @@ class FileBytes:
 
 
 def sound_batch(
-    source: FileBytes, position: int, offset_min: int, *, check_from: int
+    source: FileBytes, position: int, next_offset: int, following: int | None
 ) -> BatchHeader | None:
-    """The header of the batch there, if it can be this log's next one. Its CRC is checked when it
-    reaches to offset `check_from` or beyond."""
+    """The header of the batch there, if it is this log's next one: its CRC holds, and it begins at
+    `next_offset`, or behind it if compaction may have been at work: in a segment that has one
+    `following`, whose base offset that is."""
     header = source.header(position)
-    if header is None or header.base_offset < offset_min:
+    if header is None or header.base_offset < next_offset:
         return None
-    if header.last_offset >= check_from:
-        batch = source.at(position, header.size_bytes)
-        if not check_batch_bytes(batch, 0, header):
-            return None
-    return header
+    if following is None:
+        is_next = header.base_offset == next_offset
+    else:
+        is_next = header.last_offset < following
+    batch = source.at(position, header.size_bytes)
+    return header if is_next and check_batch_bytes(batch, 0, header) else None
+
+
+class Rewrite:
+    """Batches written back where they were found, many at a time."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self._batches: list[memoryview] = []
+        self._position = 0
+        self._bytes = 0
+
+    def add(self, batch: memoryview, position: int) -> None:
+        if not self._batches:
+            self._position = position
+        self._batches.append(batch)
+        self._bytes += len(batch)
+        if self._bytes >= COPY_BYTES or len(self._batches) == COPY_BUFFERS:
+            self.write()
+
+    def write(self) -> None:
+        if self._batches:
+            self._file.write(self._batches, self._position)
+        self._batches, self._bytes = [], 0
 
 
 class Sound(NamedTuple):
@@ -91,8 +118,10 @@ def find_sound_batch(
         window = bytes(source.at(start, stop - start))
         for match in MAGIC_BYTE.finditer(window, MAGIC_AT):
             at = start + match.start() - MAGIC_AT
-            header = sound_batch(source, at, offset_min, check_from=offset_min)
-            if header is not None and header.base_offset <= offset_max:
+            header = source.header(at)
+            if header is None or not offset_min <= header.base_offset <= offset_max:
+                continue
+            if check_batch_bytes(source.at(at, header.size_bytes), 0, header):
                 return Sound(at, header.base_offset)
         start += max(1, len(window) - MAGIC_AT)
     return None
@@ -108,3 +137,62 @@ def used_end(source: FileBytes, position: int) -> int:
             return start + len(content)
         end = start
     return position
+
+
+class DamagedRange(NamedTuple):
+    """Bytes that hold no batch that could be served; what they held ended with `last_offset`."""
+
+    position: int
+    end: int
+    first_offset: int
+    last_offset: int
+
+    def touches(self, start: int, stop: int) -> bool:
+        return self.position < stop and start < self.end
+
+
+def damaged_ranges(
+    source: FileBytes, base_offset: int, next_offset: int, blocks: Sequence[tuple[int, int]]
+) -> list[DamagedRange]:
+    """What the damage in these blocks, (start, end) each, costs of a segment that ends at
+    `next_offset`: the batches whose CRC or offsets do not hold; of a block where all do, but whose
+    checksum does not, every batch that it touches, since any of its headers may be the wrong one.
+    """
+    ranges: list[DamagedRange] = []
+    suspects: dict[int, list[DamagedRange]] = {start: [] for start, _ in blocks}
+    position, offset = 0, base_offset
+    while position < source.end:
+        header = source.header(position)
+        if header is not None and _holds(source, position, header, offset, next_offset):
+            found = DamagedRange(position, position + header.size_bytes, offset, header.last_offset)
+            for start, stop in blocks:
+                if found.touches(start, stop):
+                    suspects[start].append(found)
+        else:
+            sound = find_sound_batch(
+                source, position, offset_min=offset, offset_max=next_offset - 1
+            )
+            end, behind = sound or (source.end, next_offset)
+            found = DamagedRange(position, end, offset, behind - 1)
+            ranges.append(found)
+        position, offset = found.end, found.last_offset + 1
+    for start, stop in blocks:
+        if not any(found.touches(start, stop) for found in ranges):
+            ranges += suspects[start]
+    return sorted(set(ranges))
+
+
+def _holds(
+    source: FileBytes, position: int, header: BatchHeader, offset: int, next_offset: int
+) -> bool:
+    """Whether the batch's CRC holds and its offsets fit between its neighbours'."""
+    if not offset <= header.base_offset <= header.last_offset < next_offset:
+        return False
+    if not check_batch_bytes(source.at(position, header.size_bytes), 0, header):
+        return False
+    following = source.header(position + header.size_bytes)
+    return (
+        following is None
+        or following.base_offset > header.last_offset
+        or (header.base_offset == offset)
+    )

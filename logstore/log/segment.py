@@ -25,10 +25,12 @@ from typing import TYPE_CHECKING
 
 from logstore.errors import InvalidBatchError
 from logstore.fs import File, FileSystem
+from logstore.log.checksums import BlockChecks, SumsWriter, read_sums
 from logstore.log.faults import drain_failures, is_no_space
 from logstore.log.format import (
     ALLOCATION_BYTES_MAX,
     ALLOCATION_BYTES_MIN,
+    BLOCK_BYTES,
     FRAME_LENGTH_END,
     INDEX_BYTES_MAX,
     INDEX_SUFFIX,
@@ -41,6 +43,7 @@ from logstore.log.format import (
     offset_name,
 )
 from logstore.log.index_file import IndexFile, map_whole
+from logstore.log.salvage import DamagedRange
 from logstore.record import BatchHeader, parse_header
 
 if TYPE_CHECKING:
@@ -52,13 +55,28 @@ HINTS_MAX = 64  # offsets whose position is remembered, enough for that many rea
 class SegmentFiles:
     """The open files of a segment: what the cache opens and closes as one."""
 
-    __slots__ = ("_map", "log", "offsets", "times")
+    __slots__ = ("_checks", "_fs", "_map", "_stem", "damage", "log", "offsets", "times")
 
     def __init__(self, fs: FileSystem, stem: str) -> None:
+        self._fs = fs
         self.log: File = fs.open(stem + LOG_SUFFIX)
         self.offsets = IndexFile(fs, stem + INDEX_SUFFIX, OFFSET_ENTRY)
         self.times = IndexFile(fs, stem + TIME_INDEX_SUFFIX, TIME_ENTRY)
         self._map = memoryview(b"")
+        self._stem = stem
+        self._checks: BlockChecks | None = None
+        self.damage: tuple[DamagedRange, ...] = ()  # found so far, ascending
+
+    def block_checks(self) -> BlockChecks:
+        """Reads the sidecar when it is first asked. Raises OSError."""
+        checks = self._checks
+        if checks is None:
+            checks = self._checks = BlockChecks(read_sums(self._fs, self._stem))
+        return checks
+
+    def forget_checks(self) -> None:
+        """The sidecar tells more now."""
+        self._checks = None
 
     def view(self, end: int) -> memoryview:
         """A map of the log that reaches to `end` at least. Two threads may make one each."""
@@ -102,6 +120,7 @@ class Segment:
         "pins",
         "size",
         "stem",
+        "sums",
         "time_entries",
         "time_indexed",
     )
@@ -124,6 +143,7 @@ class Segment:
         self._first_timestamp: int | None = None
         self._since_index_entry = 0
         self.hints: dict[int, int] = {}  # offset that a batch begins with -> its position
+        self.sums: SumsWriter | None = None  # while it grows; made by the first flush
         # --- of SegmentCache
         self.files: SegmentFiles | None = None
         self.opening = threading.Lock()
@@ -235,6 +255,35 @@ class Segment:
             self.allocated = self.size
         files.offsets.trim(self.offset_entries)
         files.times.trim(self.time_entries)
+
+    def extend_sums(self, files: SegmentFiles, end: int) -> None:
+        """Write the checksums of the blocks below `end`. Never fails: a sidecar that lacks some
+        costs a longer recovery."""
+        if end < BLOCK_BYTES:
+            return
+        try:
+            if self.sums is None:
+                self.sums = SumsWriter(self.fs, self.stem)
+            if self.sums.covered + BLOCK_BYTES <= end:
+                self.sums.extend(files.log, end)
+        except OSError:
+            self.sums = None
+
+    def finish_sums(self, files: SegmentFiles) -> File | None:
+        """The sidecar of a segment that was trimmed, to be synced; None if the disk is full: the
+        next opening makes it then. Raises OSError."""
+        if self.size == 0:
+            return None
+        try:
+            writer = self.sums or SumsWriter(self.fs, self.stem)
+            self.sums = None
+            file = writer.finish(files.log, self.size)
+        except OSError as error:
+            if not is_no_space(error):
+                raise
+            return None
+        files.forget_checks()
+        return file
 
     # --- what is known of it ---------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from logstore.errors import CorruptDataError
 from logstore.log.checkpoint import LeaderEpochs, check_identity, read_log_start
 from logstore.log.format import (
+    CHECKSUMS_SUFFIX,
     DELETED_SUFFIX,
     IDENTITY_FILE,
     INDEX_SUFFIX,
@@ -27,7 +28,8 @@ from logstore.verify.findings import Scan, Severity
 from logstore.verify.segment import LogWalk, verify_segment
 
 LEFTOVER_SUFFIXES = (DELETED_SUFFIX, TEMPORARY_SUFFIX, ".new")
-OFFSET_SUFFIXES = (LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, SNAPSHOT_SUFFIX, QUARANTINE_SUFFIX)
+SIDECARS = (INDEX_SUFFIX, TIME_INDEX_SUFFIX, CHECKSUMS_SUFFIX)
+OFFSET_SUFFIXES = (LOG_SUFFIX, *SIDECARS, SNAPSHOT_SUFFIX, QUARANTINE_SUFFIX)
 TEXT_FILES = (IDENTITY_FILE, LEADER_EPOCH_FILE, LOG_START_FILE)
 NOTHING_RECORDED = SlotValues(0, 0, 0, 0, 0)
 
@@ -150,7 +152,7 @@ def _note_other_files(scan: Scan, directory: str, names: list[str], bases: list[
             problem = "holds bytes that recovery took out of the log; delete it when it is settled"
         elif offset is None and name not in TEXT_FILES:
             problem = "is no file of a partition"
-        elif name.endswith((INDEX_SUFFIX, TIME_INDEX_SUFFIX)) and offset not in bases:
+        elif name.endswith(SIDECARS) and offset not in bases:
             problem = "its segment is gone; the next opening removes it"
         else:
             continue

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from logstore.errors import InvalidBatchError
 from logstore.log.checkpoint import LeaderEpochs
+from logstore.log.checksums import damaged_blocks, read_sums
 from logstore.log.format import (
+    CHECKSUMS_SUFFIX,
     INDEX_SUFFIX,
     LOG_SUFFIX,
     OFFSET_ENTRY,
@@ -111,6 +113,7 @@ class _SegmentWalk:
     ) -> None:
         self._scan = scan
         self._walk = walk
+        self._stem = stem
         self._path = stem + LOG_SUFFIX
         self._base_offset = base_offset
         self._following = following
@@ -123,6 +126,7 @@ class _SegmentWalk:
             scan, stem + TIME_INDEX_SUFFIX, TIME_ENTRY, base_offset, is_growing=is_growing
         )
         self._epoch_faults = 0
+        self._damage: list[tuple[int, int]] = []  # bytes that were told of
 
     def run(self, source: FileBytes) -> None:
         walk = self._walk
@@ -147,6 +151,33 @@ class _SegmentWalk:
             self._scan.advance(self._path, header.size_bytes)
         for index in (self._offsets, self._times):
             index.finish(walk.flushed)
+        with self._scan.reading(self._stem + CHECKSUMS_SUFFIX):
+            self._checksums(source)
+
+    def _checksums(self, source: FileBytes) -> None:
+        """Every block against the sidecar; last, so that it is known what explains a difference."""
+        walk = self._walk
+        is_sealed = self._following is not None and self._following <= walk.flushed
+        sums = read_sums(self._scan.fs, self._stem)
+        must_be_whole = (is_sealed or walk.is_closed) and self._size
+        if must_be_whole and (not sums.is_whole or sums.size != self._size):
+            self._scan.add(
+                self._stem + CHECKSUMS_SUFFIX,
+                "is missing, damaged or of another log file; the next opening checks the segment "
+                "batch by batch and makes it anew",
+                readable="everything",
+            )
+            return
+        for start, end in damaged_blocks(source, sums):
+            if any(start < stop and begin < end for begin, stop in self._damage):
+                continue
+            self._scan.add(
+                self._path,
+                f"bytes {start} to {end} are not what was written, though the CRC-32C of every "
+                "batch in them holds: what no CRC covers, an offset or a leader epoch, is wrong",
+                position=start,
+                readable="all batches outside of these bytes",
+            )
 
     def _fits(self, header: BatchHeader) -> bool:
         """Whether its offsets can be this segment's next."""
@@ -162,6 +193,7 @@ class _SegmentWalk:
         batch = source.at(position, header.size_bytes)
         offsets = header.base_offset, header.last_offset
         if not check_batch_bytes(batch, 0, header):
+            self._damage.append((position, position + header.size_bytes))
             self._scan.add(
                 self._path,
                 f"the batch of offsets {offsets[0]} to {offsets[1]} is damaged: its CRC-32C does "
@@ -207,6 +239,7 @@ class _SegmentWalk:
         expected = epochs.epoch_at(header.base_offset)
         if header.partition_leader_epoch != expected:
             self._epoch_faults += 1
+            self._damage.append((position, position + header.size_bytes))
             self._scan.add(
                 self._path,
                 f"the batch at offset {header.base_offset} has leader epoch "
@@ -235,6 +268,7 @@ class _SegmentWalk:
         end = self._following if self._following is not None else 1 << 62
         sound = find_sound_batch(source, position, offset_min=walk.next_offset, offset_max=end)
         severity = walk.severity(walk.next_offset)
+        self._damage.append((position, sound.position if sound else source.end))
         if sound is None:
             last = (end if self._following is not None else max(walk.flushed, walk.next_offset)) - 1
             self._scan.add(

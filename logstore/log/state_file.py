@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from contextlib import suppress
 from typing import NamedTuple
 
 import crc32c
@@ -208,12 +209,14 @@ class StateFile:
         self._file.sync()
 
     def close(self, *, clean: bool) -> None:
-        """`clean`: every partition was closed and its files written; they are synced here."""
-        if clean:
-            self._fs.sync_file_system(self._file.path.rpartition("/")[0] or ".")
-            self._file.sync()
-            self._write_header(is_clean=True)
-            self._file.sync()
+        """`clean`: every partition was closed and its files written; they are synced here. If that
+        fails, the next opening looks at everything, as after a crash."""
+        with suppress(OSError):
+            if clean:
+                self._fs.sync_file_system(self._file.path.rpartition("/")[0] or ".")
+                self._file.sync()
+                self._write_header(is_clean=True)
+                self._file.sync()
         self._file.close()
 
     def _write_header(self, *, is_clean: bool) -> None:

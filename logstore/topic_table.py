@@ -15,6 +15,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from logstore import catalog
@@ -31,6 +32,7 @@ from logstore.errors import (
 from logstore.fs import FileSystem
 from logstore.journal import KeyValue, append_records, replay
 from logstore.log import Flusher, PartitionLog, SegmentCache, StateFile
+from logstore.log.faults import storage_error
 from logstore.store_files import (
     DELETED_SUFFIX,
     STATE_FILE,
@@ -148,6 +150,8 @@ class TopicTable:
             return self._create_locked(Topic(name, self._new_id(), partitions, INTERNAL_CONFIG))
 
     def delete(self, name: str) -> None:
+        """The topic is gone with its record, which is durable when this returns. What cannot be
+        removed of its files is set aside when the name is used again, or by the next opening."""
         catalog.check_topic_name(name)
         with self._lock:
             opened = self.get(name)
@@ -155,11 +159,13 @@ class TopicTable:
             del self._open[name]
             for log in opened.logs:
                 log.abandon()
-                self._state_file.release(opened.topic.topic_id, log.partition)
             for partition in range(len(opened.logs)):
-                directory = partition_directory(name, partition)
-                self._remove(self._retire(directory, opened.topic.topic_id.hex, DELETED_SUFFIX))
-            self._fs.sync_directory(self._root)
+                with suppress(OSError):
+                    self._state_file.release(opened.topic.topic_id, partition)
+                    directory = partition_directory(name, partition)
+                    self._remove(self._retire(directory, opened.topic.topic_id.hex, DELETED_SUFFIX))
+            with suppress(OSError):
+                self._fs.sync_directory(self._root)
         self._on_change()
 
     def alter(
@@ -231,9 +237,19 @@ class TopicTable:
     def _create_logs(
         self, topic: Topic, config: TopicConfig, partitions: range
     ) -> list[PartitionLog]:
-        logs = [self._create_log(topic, config, partition) for partition in partitions]
-        self._fs.sync_directory(self._root)
+        try:
+            for partition in partitions:
+                self._set_aside_leftover(partition_directory(topic.name, partition))
+            logs = [self._create_log(topic, config, partition) for partition in partitions]
+            self._fs.sync_directory(self._root)
+        except OSError as error:
+            raise storage_error(error, "create", f"{self._root}/{topic.name}") from error
         return logs
+
+    def _set_aside_leftover(self, directory: str) -> None:
+        """Of a creation that failed, or a topic whose directory could not be removed."""
+        if self._fs.exists(f"{self._root}/{directory}"):
+            self.set_aside.append(self._retire(directory, self._new_id().hex, STRAY_SUFFIX))
 
     def _write(self, records: Sequence[KeyValue]) -> None:
         append_records(self._catalog_log, self.flusher, records, self._clock.now_ms()).result()

@@ -115,10 +115,33 @@ def parse_kafka_uuid(text: str) -> uuid.UUID:
 
 
 def make_root(fs: FileSystem, root: str) -> None:
-    """The store's directory, made and durable in its parent if it is missing."""
-    if not fs.exists(root):
+    """The store's directory, made with its missing parents. Until it has a meta file all of them
+    are synced, since a process before this one may have been cut short here."""
+    missing = [path for path in _ancestry(root) if not fs.exists(path)]
+    if missing:
         fs.make_directory(root)
-        fs.sync_directory(root.rstrip("/").rpartition("/")[0] or ("/" if root[0] == "/" else "."))
+    if fs.exists(f"{root}/{META_FILE}"):
+        return
+    for path in _ancestry(root):
+        try:
+            fs.sync_directory(_parent(path))
+        except PermissionError:  # may not be read, so this user did not make the entry in it
+            if path in missing:
+                raise
+
+
+def _ancestry(root: str) -> list[str]:
+    """The directory itself, its parent, and so on: what may have to be made."""
+    found = []
+    path = root.rstrip("/")
+    while path not in ("", "."):
+        found.append(path)
+        path = _parent(path).rstrip("/")
+    return found
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0] or ("/" if path[0] == "/" else ".")
 
 
 def read_meta(fs: FileSystem, root: str) -> Meta:

@@ -18,6 +18,7 @@ from logstore.log.format import (
     IDENTITY_FILE,
     LEADER_EPOCH_FILE,
     LOG_START_FILE,
+    TEMPORARY_SUFFIX,
     TEXT_FILE_BYTES_MAX,
 )
 
@@ -52,8 +53,11 @@ def _write_new(fs: FileSystem, directory: str, name: str, content: str) -> None:
 
 
 def write_identity(fs: FileSystem, directory: str, topic_id: uuid.UUID) -> None:
+    """Whole or not there: a directory without it is one whose making was cut short."""
     encoded = base64.urlsafe_b64encode(topic_id.bytes).decode().rstrip("=")
-    _write_new(fs, directory, IDENTITY_FILE, f"version: 0\ntopic_id: {encoded}\n")
+    temporary = IDENTITY_FILE + TEMPORARY_SUFFIX
+    _write_new(fs, directory, temporary, f"version: 0\ntopic_id: {encoded}\n")
+    fs.rename(f"{directory}/{temporary}", f"{directory}/{IDENTITY_FILE}")
 
 
 def check_identity(fs: FileSystem, directory: str, topic_id: uuid.UUID) -> None:

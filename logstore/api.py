@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 OFFSET_UNKNOWN = -1
 TIMESTAMP_UNKNOWN = -1
 LEADER_EPOCH_UNKNOWN = -1
+TRANSACTION_TIMEOUT_MS = 60_000  # unless the producer says otherwise; Kafka's default
 EPOCH_JOIN = 0  # GroupHeartbeat.member_epoch of a member that joins
 EPOCH_LEAVE = -1  # ... that leaves for good
 EPOCH_LEAVE_STATIC = -2  # ... that leaves but will be back under its instance id
@@ -151,10 +152,19 @@ class FetchPosition(NamedTuple):
     bytes_max: int
 
 
+class AbortedTransaction(NamedTuple):
+    """The producer's batches from `first_offset` up to its next abort marker are not to be read."""
+
+    producer_id: int
+    first_offset: int
+
+
 class FetchedPartition(NamedTuple):
     """`data`: whole batches, one after the other; the first may begin below the asked offset.
 
     `cold`: nothing was read because the bytes would have to come from disk (see fetch).
+    `aborted`: with read_committed, the aborted transactions that have batches in `data`; a Reader
+    has left those out already. Control batches hold no records for users.
     """
 
     topic: str
@@ -165,6 +175,7 @@ class FetchedPartition(NamedTuple):
     last_stable_offset: int
     error: LogStoreError | None = None
     cold: bool = False
+    aborted: tuple[AbortedTransaction, ...] = ()
 
 
 class FetchResult(Protocol):
@@ -394,8 +405,17 @@ class LogStore(Protocol):
     def add_partitions(self, name: str, *, total: int) -> TopicInfo: ...
 
     # records
-    def init_producer(self) -> ProducerIdentity:
-        """A producer id never given before, durable."""
+    def init_producer(
+        self,
+        transactional_id: str | None = None,
+        *,
+        transaction_timeout_ms: int = TRANSACTION_TIMEOUT_MS,
+    ) -> ProducerIdentity:
+        """A producer id never given before, durable. With a transactional id: the one of that id
+        under a raised epoch; its last producer is fenced, and what that left open is aborted.
+
+        Raises ConcurrentTransactionsError (try again), InvalidTransactionTimeoutError.
+        """
         ...
 
     def append(
@@ -405,6 +425,34 @@ class LogStore(Protocol):
 
         The order of calls for one partition is the order of the log. The batch must not be
         changed before the Pending is done. Errors come through the Pending.
+
+        A transactional batch belongs to its producer's open transaction, which begins with the
+        first; readers of committed records see it when that is committed.
+        """
+        ...
+
+    def commit_offsets_in_transaction(
+        self,
+        transactional_id: str,
+        producer: ProducerIdentity,
+        group_id: str,
+        offsets: Sequence[OffsetToCommit],
+        *,
+        member_id: str = "",
+        member_epoch: int = -1,
+    ) -> None:
+        """As commit_offsets, but the offsets count when the transaction is committed, or never."""
+        ...
+
+    def end_transaction(
+        self, transactional_id: str, producer: ProducerIdentity, *, commit: bool
+    ) -> ProducerIdentity:
+        """Commit or abort all that the producer wrote since the last end; durable, and visible to
+        readers, when it returns. The answer is who the producer is from now on (KIP-890).
+
+        Asked again after a lost answer it gives the same one. Raises ProducerFencedError (another
+        producer took over, or the transaction outlived its timeout), UnknownTransactionalIdError,
+        InvalidTransactionStateError, ConcurrentTransactionsError (try again).
         """
         ...
 
@@ -486,7 +534,11 @@ class ServedLogStore(LogStore, Protocol):
         ...
 
     def wait_for_data(
-        self, positions: Sequence[FetchPosition], on_ready: Callable[[], None]
+        self,
+        positions: Sequence[FetchPosition],
+        on_ready: Callable[[], None],
+        *,
+        read_committed: bool = False,
     ) -> Registration:
         """Call back once, from any thread, when one of the positions may have something new
         (data or an error); at once if it already has."""

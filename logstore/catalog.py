@@ -30,8 +30,9 @@ from logstore.errors import (
 CATALOG_TOPIC = "__cluster_metadata"
 CATALOG_TOPIC_ID = uuid.UUID(int=1)  # Kafka's
 OFFSETS_TOPIC = "__consumer_offsets"
+TRANSACTIONS_TOPIC = "__transaction_state"
 INTERNAL_TOPICS = frozenset(
-    {CATALOG_TOPIC, OFFSETS_TOPIC, "__transaction_state", "__share_group_state"}
+    {CATALOG_TOPIC, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, "__share_group_state"}
 )
 TOPIC_NAME_LENGTH_MAX = 249  # Kafka's: the directory "<name>-<partition>" fits in 255 bytes
 PARTITIONS_PER_TOPIC_MAX = 10_000

@@ -204,6 +204,20 @@ class GroupConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionConfig:
+    """Limits and times of producers and their transactions, for a whole store."""
+
+    transaction_timeout_ms_max: int = 15 * 60 * 1000
+    transactional_id_retention_ms: int = 7 * DAY_MS  # unused so long, an id is forgotten
+    producer_retention_ms: int = DAY_MS  # the same for a producer's sequences in a partition
+
+    def __post_init__(self) -> None:
+        _check_range(self, "transaction_timeout_ms_max", 1, (1 << 31) - 1)
+        _check_range(self, "transactional_id_retention_ms", 1, INT64_MAX)
+        _check_range(self, "producer_retention_ms", 1, INT64_MAX)
+
+
+@dataclass(frozen=True, slots=True)
 class StoreConfig:
     """Limits of a whole store; none of them changes what is stored."""
 
@@ -219,6 +233,7 @@ class StoreConfig:
     flush_threads: int = 8  # files synced side by side in one flush round
     syncfs_threshold: int = 4  # from this many dirty files on, one syncfs replaces them
     group: GroupConfig = GroupConfig()
+    transaction: TransactionConfig = TransactionConfig()
 
     def __post_init__(self) -> None:
         _check_range(self, "open_segments_max", 8, 1_000_000)

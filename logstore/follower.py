@@ -18,6 +18,7 @@ from logstore.catalog import CATALOG_TOPIC, CATALOG_TOPIC_ID, CatalogState, Topi
 from logstore.config import StoreConfig, TopicConfig
 from logstore.errors import (
     ClientClosedError,
+    InvalidRequestError,
     LogStoreError,
     ReadOnlyStoreError,
     StoreClosedError,
@@ -151,6 +152,11 @@ class FollowerStore:
     def open_reader(
         self, *, bytes_max: int, partition_bytes_max: int, read_committed: bool = False
     ) -> FollowerReader:
+        if read_committed:
+            raise InvalidRequestError(
+                "a store opened read-only cannot tell which transactions were aborted: read with "
+                "read_committed through the process that has it open for writing"
+            )
         return FollowerReader(self.read, bytes_max, partition_bytes_max)
 
     def read(
@@ -218,7 +224,29 @@ class FollowerStore:
     def add_partitions(self, name: str, *, total: int) -> TopicInfo:
         self._refuse()
 
-    def init_producer(self) -> api.ProducerIdentity:
+    def init_producer(
+        self,
+        transactional_id: str | None = None,
+        *,
+        transaction_timeout_ms: int = api.TRANSACTION_TIMEOUT_MS,
+    ) -> api.ProducerIdentity:
+        self._refuse()
+
+    def commit_offsets_in_transaction(
+        self,
+        transactional_id: str,
+        producer: api.ProducerIdentity,
+        group_id: str,
+        offsets: Sequence[api.OffsetToCommit],
+        *,
+        member_id: str = "",
+        member_epoch: int = -1,
+    ) -> None:
+        self._refuse()
+
+    def end_transaction(
+        self, transactional_id: str, producer: api.ProducerIdentity, *, commit: bool
+    ) -> api.ProducerIdentity:
         self._refuse()
 
     def append(

@@ -8,12 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from logstore.api import ProducerIdentity
 from logstore.clock import Clock
 from logstore.errors import LogStoreError
 from logstore.flush_wait import pending_flush
-from logstore.log import Flusher, Lease, PartitionLog
+from logstore.log import AbortedTransaction, Flusher, Lease, PartitionLog
 from logstore.pending import Pending
-from logstore.record import decode_records, encode_batch, iter_batches
+from logstore.record import (
+    BatchFields,
+    BatchHeader,
+    decode_records,
+    encode_batch,
+    iter_batches,
+    parse_header,
+)
 
 READ_BYTES = 1 << 20  # what a replay holds of the log at a time
 
@@ -21,13 +29,28 @@ KeyValue = tuple[bytes, bytes | None]
 
 
 def append_records(
-    log: PartitionLog, flusher: Flusher, records: Sequence[KeyValue], now_ms: int
+    log: PartitionLog,
+    flusher: Flusher,
+    records: Sequence[KeyValue],
+    now_ms: int,
+    producer: ProducerIdentity | None = None,
 ) -> Pending[None]:
-    """One batch, in the order given; done when it is on disk."""
+    """One batch, in the order given; done when it is on disk. With a producer it is part of that
+    one's transaction."""
+    fields: BatchFields = {}
+    if producer is not None:
+        fields = {
+            "producer_id": producer.producer_id,
+            "producer_epoch": producer.producer_epoch,
+            "is_transactional": True,
+        }
     batch = encode_batch(
-        [value for _, value in records], [key for key, _ in records], timestamps=now_ms
+        [value for _, value in records],
+        [key for key, _ in records],
+        timestamps=now_ms,
+        **fields,
     )
-    appended = log.append(batch)
+    appended = log.append(batch, validated=True)
     return pending_flush(log, flusher, appended.last_offset, None)
 
 
@@ -41,21 +64,27 @@ class ReadableLog(Protocol):
     def read(self, offset: int, *, bytes_max: int, cold_ok: bool = ...) -> Lease: ...
 
 
-def replay(
-    log: ReadableLog, decompressed_bytes_max: int, from_offset: int = 0
-) -> Iterator[tuple[bytes | None, bytes | None, int]]:
-    """(key, value, timestamp) of every record from there on, oldest first."""
+def batches(log: ReadableLog, from_offset: int = 0) -> Iterator[tuple[int, memoryview]]:
+    """(offset from which its records count, batch), oldest first; each good until the next."""
     offset = max(from_offset, log.log_start_offset)
     while offset < log.high_watermark:
         with log.read(offset, bytes_max=READ_BYTES, cold_ok=True) as lease:
             if not lease.data.nbytes:
                 return  # only a hole is left
             for batch in iter_batches(lease.data):
-                for record in decode_records(
-                    batch, from_offset=offset, decompressed_bytes_max=decompressed_bytes_max
-                ):
-                    yield record.key, record.value, record.timestamp
-                    offset = record.offset + 1
+                yield offset, batch
+                offset = parse_header(batch).last_offset + 1
+
+
+def replay(
+    log: ReadableLog, decompressed_bytes_max: int, from_offset: int = 0
+) -> Iterator[tuple[bytes | None, bytes | None, int]]:
+    """(key, value, timestamp) of every record from there on, oldest first."""
+    for offset, batch in batches(log, from_offset):
+        for record in decode_records(
+            batch, from_offset=offset, decompressed_bytes_max=decompressed_bytes_max
+        ):
+            yield record.key, record.value, record.timestamp
 
 
 def java_string_hash(text: str) -> int:
@@ -68,9 +97,10 @@ def java_string_hash(text: str) -> int:
 
 
 class Journal:
-    """The internal topic of committed offsets.
+    """An internal topic of keyed records, of which the newest of a key counts.
 
-    A group's records are all in one partition, so their order is kept. Thread-safe.
+    The records of one entity (a group, a transactional id) are all in one partition, so their order
+    is kept. Thread-safe.
     """
 
     def __init__(
@@ -85,14 +115,62 @@ class Journal:
         self._clock = clock
         self._decompressed_bytes_max = decompressed_bytes_max
 
-    def append(self, records: Sequence[KeyValue], group_id: str) -> Pending[None]:
+    def partition_of(self, entity: str) -> int:
+        return java_string_hash(entity) % len(self._logs)
+
+    def append(
+        self, records: Sequence[KeyValue], entity: str, producer: ProducerIdentity | None = None
+    ) -> Pending[None]:
+        """Done when all are on disk. With a producer they count when its transaction commits."""
         try:
-            log = self._logs[java_string_hash(group_id) % len(self._logs)]
-            return append_records(log, self._flusher, records, self._clock.now_ms())
+            log = self._logs[self.partition_of(entity)]
+            return append_records(log, self._flusher, records, self._clock.now_ms(), producer)
         except LogStoreError as error:
             return Pending.failed(error)
 
     def replay(self) -> Iterator[tuple[bytes, bytes | None, int]]:
+        """(key, value, timestamp) of all records that count, each entity's in their order."""
+        for _, key, value, timestamp in self._read(is_open=False):
+            yield key, value, timestamp
+
+    def replay_open(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+        """(producer id, key, value) of the records of transactions that are open."""
+        for producer_id, key, value, _ in self._read(is_open=True):
+            yield producer_id, key, value
+
+    def _read(self, *, is_open: bool) -> Iterator[tuple[int, bytes, bytes | None, int]]:
+        """Those of open transactions, or those that are decided and not aborted."""
         for log in self._logs:
-            for key, value, timestamp in replay(log, self._decompressed_bytes_max):
-                yield key or b"", value, timestamp
+            opened = log.open_transactions()
+            if is_open and not opened:
+                continue
+            aborted = _Aborted(log)
+            for offset, batch in batches(log):
+                header = parse_header(batch)
+                began = opened.get(header.producer_id) if header.is_transactional else None
+                is_undecided = began is not None and header.base_offset >= began[1]
+                if header.is_control or is_open != is_undecided or aborted.has(header):
+                    continue
+                for record in decode_records(
+                    batch,
+                    from_offset=offset,
+                    decompressed_bytes_max=self._decompressed_bytes_max,
+                ):
+                    yield header.producer_id, record.key or b"", record.value, record.timestamp
+
+
+class _Aborted:
+    """The aborted transactions of a log, asked for its batches in order."""
+
+    def __init__(self, log: PartitionLog) -> None:
+        self._by_producer: dict[int, list[AbortedTransaction]] = {}
+        for entry in reversed(log.aborted_between(0, log.high_watermark)):
+            self._by_producer.setdefault(entry.producer_id, []).append(entry)
+
+    def has(self, header: BatchHeader) -> bool:
+        if not header.is_transactional:
+            return False
+        entries = self._by_producer.get(header.producer_id, [])
+        while entries and entries[-1].last_offset < header.base_offset:
+            entries.pop()
+        return bool(entries) and entries[-1].first_offset <= header.base_offset

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from logstore.api import FetchedPartition, FetchPosition, FetchResult, Registration
 from logstore.errors import ClientClosedError
-from logstore.record import iter_batches, parse_header
+from logstore.record import committed_runs, iter_batches, parse_header
 
 
 class Releasable(Protocol):
@@ -103,7 +103,11 @@ class FetchSource(Protocol):
     ) -> FetchResult: ...
 
     def wait_for_data(
-        self, positions: Sequence[FetchPosition], on_ready: Callable[[], None]
+        self,
+        positions: Sequence[FetchPosition],
+        on_ready: Callable[[], None],
+        *,
+        read_committed: bool = False,
     ) -> Registration: ...
 
 
@@ -143,7 +147,9 @@ class LocalReader:
         found = self._fetch()
         if found or timeout <= 0:
             return found
-        waiting = self._source.wait_for_data(self._asked(), self._wake.set)
+        waiting = self._source.wait_for_data(
+            self._asked(), self._wake.set, read_committed=self._read_committed
+        )
         try:
             self._wake.wait(timeout)
         finally:
@@ -180,12 +186,19 @@ class LocalReader:
             del self._positions[item.topic, item.partition]
             if item.error is None:  # a failed partition waits for its next set_position
                 self._positions[item.topic, item.partition] = next_offset(item.data)
-        return found
+        return [part for item in found for part in without_aborted(item)]
 
     def _release(self) -> None:
         if self._last is not None:
             self._last.close()
             self._last = None
+
+
+def without_aborted(item: FetchedPartition) -> list[FetchedPartition]:
+    """The item in as many parts as what lies between aborted batches."""
+    if not item.aborted:
+        return [item]
+    return [item._replace(data=run, aborted=()) for run in committed_runs(item.data, item.aborted)]
 
 
 def next_offset(data: memoryview) -> int:

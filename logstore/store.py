@@ -26,19 +26,21 @@ from logstore.api import (
     OffsetSpec,
     TopicInfo,
 )
-from logstore.catalog import OFFSETS_TOPIC
+from logstore.catalog import OFFSETS_TOPIC, TRANSACTIONS_TOPIC
 from logstore.clock import Clock, SystemClock
 from logstore.config import StoreConfig
 from logstore.errors import LogStoreError, StoreClosedError, TooManyRequestsError
 from logstore.flush_wait import pending_flush
 from logstore.fs import FileSystem, RealFileSystem
-from logstore.group import GroupCoordinator
+from logstore.group import GroupCoordinator, check_group_id
 from logstore.journal import Journal
 from logstore.log import PartitionLog
 from logstore.pending import Pending
-from logstore.reader import LeasedFetch, LocalReader, OneShot
+from logstore.reader import LeasedFetch, LocalReader, OneShot, next_offset
+from logstore.record import is_transactional, parse_header
 from logstore.store_files import create_or_read_meta, make_root, take_lock
 from logstore.topic_table import OpenTopic, TopicTable
+from logstore.txn import TransactionCoordinator
 from logstore.version import __version__
 
 if TYPE_CHECKING:
@@ -86,7 +88,9 @@ class LocalLogStore:
                 on_change=self._topics_changed,
             )
             self._flusher = self._table.flusher
+            self._transactions = self._open_transactions()
             self._groups = self._open_groups(new_id)
+            self._transactions.attach_groups(self._groups)
         except BaseException:
             self._lock_file.release()
             raise
@@ -121,15 +125,34 @@ class LocalLogStore:
             new_id=new_id,
         )
 
+    def _open_transactions(self) -> TransactionCoordinator:
+        """Before the groups: what was decided is completed, and they read only what counts."""
+        transactions = TransactionCoordinator(
+            self._config.transaction,
+            self._clock,
+            self._table,
+            lambda: self._journal(TRANSACTIONS_TOPIC, 1),
+        )
+        if self._table.has(TRANSACTIONS_TOPIC):  # made with the first transactional id
+            transactions.recover(is_exact=self._table.is_exact)
+        return transactions
+
     def _open_groups(self, new_id: Callable[[], uuid.UUID]) -> GroupCoordinator:
-        journal = Journal(
-            self._table.create_internal(OFFSETS_TOPIC, self._config.offsets_topic_partitions).logs,
+        self._offsets_journal = self._journal(OFFSETS_TOPIC, self._config.offsets_topic_partitions)
+        return GroupCoordinator(
+            self._config.group,
+            self._clock,
+            self._offsets_journal,
+            GroupTopics(self._table),
+            new_id,
+        )
+
+    def _journal(self, topic: str, partitions: int) -> Journal:
+        return Journal(
+            self._table.create_internal(topic, partitions).logs,
             flusher=self._flusher,
             clock=self._clock,
             decompressed_bytes_max=self._config.decompressed_bytes_max,
-        )
-        return GroupCoordinator(
-            self._config.group, self._clock, journal, GroupTopics(self._table), new_id
         )
 
     # --- the store and its topics -----------------------------------------------------------
@@ -201,9 +224,18 @@ class LocalLogStore:
 
     # --- records ----------------------------------------------------------------------------
 
-    def init_producer(self) -> api.ProducerIdentity:
+    def init_producer(
+        self,
+        transactional_id: str | None = None,
+        *,
+        transaction_timeout_ms: int = api.TRANSACTION_TIMEOUT_MS,
+    ) -> api.ProducerIdentity:
         self._check_open()
-        return api.ProducerIdentity(self._table.allocate_producer_id(), 0)
+        if transactional_id is None:
+            return api.ProducerIdentity(self._table.allocate_producer_id(), 0)
+        identity = self._transactions.init_producer(transactional_id, transaction_timeout_ms)
+        self._announce_deadline()
+        return identity
 
     def append(
         self, topic: str, partition: int, batch: ReadableBuffer, *, acks: Acks = Acks.ALL
@@ -211,6 +243,10 @@ class LocalLogStore:
         try:
             self._check_open()
             log = self._table.log_for_users(topic, partition)
+            if is_transactional(batch):
+                header = parse_header(batch)
+                producer = api.ProducerIdentity(header.producer_id, header.producer_epoch)
+                self._transactions.enrol(producer, api.TopicPartition(topic, partition))
             stored = log.append(batch, acks_all=acks is Acks.ALL)
         except LogStoreError as error:
             return Pending.failed(error)
@@ -224,6 +260,31 @@ class LocalLogStore:
         if acks is not Acks.ALL:
             return Pending.completed(answer)
         return pending_flush(log, self._flusher, stored.last_offset, answer)
+
+    def commit_offsets_in_transaction(
+        self,
+        transactional_id: str,
+        producer: api.ProducerIdentity,
+        group_id: str,
+        offsets: Sequence[api.OffsetToCommit],
+        *,
+        member_id: str = "",
+        member_epoch: int = -1,
+    ) -> None:
+        self._check_open()
+        check_group_id(group_id)
+        self._transactions.check_producer(transactional_id, producer)
+        part = api.TopicPartition(OFFSETS_TOPIC, self._offsets_journal.partition_of(group_id))
+        self._transactions.enrol(producer, part)
+        self._groups.commit_offsets(
+            group_id, offsets, member_id=member_id, member_epoch=member_epoch, producer=producer
+        ).result()
+
+    def end_transaction(
+        self, transactional_id: str, producer: api.ProducerIdentity, *, commit: bool
+    ) -> api.ProducerIdentity:
+        self._check_open()
+        return self._transactions.end(transactional_id, producer, commit=commit)
 
     def open_reader(
         self, *, bytes_max: int, partition_bytes_max: int, read_committed: bool = False
@@ -255,8 +316,14 @@ class LocalLogStore:
                 break
             try:
                 log = self._table.log(position.topic, position.partition)
+                stable = log.last_stable_offset
+                if read_committed:
+                    log.check_offset(position.offset)
                 lease = log.read(
-                    position.offset, bytes_max=min(position.bytes_max, room), cold_ok=cold_ok
+                    position.offset,
+                    bytes_max=min(position.bytes_max, room),
+                    up_to=stable if read_committed else None,
+                    cold_ok=cold_ok,
                 )
             except LogStoreError as error:
                 partitions.append(_failed(position, error))
@@ -270,14 +337,19 @@ class LocalLogStore:
                     data=lease.data,
                     high_watermark=log.high_watermark,
                     log_start_offset=log.log_start_offset,
-                    last_stable_offset=log.last_stable_offset,
+                    last_stable_offset=stable,
                     cold=lease.cold,
+                    aborted=_aborted_in(log, lease.data) if read_committed else (),
                 )
             )
         return LeasedFetch(partitions, leases)
 
     def wait_for_data(
-        self, positions: Sequence[FetchPosition], on_ready: Callable[[], None]
+        self,
+        positions: Sequence[FetchPosition],
+        on_ready: Callable[[], None],
+        *,
+        read_committed: bool = False,
     ) -> OneShot:
         self._check_open()
         self._take_waiters(len(positions))
@@ -295,8 +367,8 @@ class LocalLogStore:
             except LogStoreError:  # the next fetch tells it
                 waiting.fire()
                 break
-            registration = log.on_high_watermark(position.offset + 1, lambda _error: waiting.fire())
-            waiting.add(registration)
+            when = log.on_stable_offset if read_committed else log.on_high_watermark
+            waiting.add(when(position.offset + 1, lambda _error: waiting.fire()))
         return waiting
 
     def _take_waiters(self, count: int) -> None:
@@ -429,6 +501,7 @@ class LocalLogStore:
         deadlines = (
             self._groups.next_deadline(),
             self._flusher.next_deadline(),
+            self._transactions.next_deadline(),
             self._maintenance_due,
         )
         return min(deadline for deadline in deadlines if deadline is not None)
@@ -444,12 +517,17 @@ class LocalLogStore:
 
     def run_maintenance(self) -> None:
         now = self._clock.monotonic()
-        if self._closed or now < self._maintenance_due:
+        if self._closed:
+            return
+        self._transactions.run_due()
+        if now < self._maintenance_due:
             return
         self._maintenance_due = now + self._config.retention_check_interval_ms / 1000
         now_ms = self._clock.now_ms()
         for log in self._table.all_logs():
             log.apply_retention(now_ms)
+            log.expire_producers(now_ms, self._config.transaction.producer_retention_ms)
+        self._transactions.expire()
         self._groups.expire_offsets()
 
     def _announce_deadline(self) -> None:
@@ -463,7 +541,7 @@ class LocalLogStore:
         """What opening had to mend, a sentence each; empty after a clean close."""
         notes = [note for log in self._table.all_logs() for note in log.recovery_notes]
         notes += [f"{name} belongs to no topic and was set aside" for name in self._table.set_aside]
-        return notes + self._groups.recovery_notes
+        return notes + self._transactions.recovery_notes + self._groups.recovery_notes
 
     def close(self) -> None:
         """Sync everything and mark the store clean. Waiters get StoreClosedError. Idempotent."""
@@ -498,6 +576,14 @@ class GroupTopics:
         """(log start offset, high watermark)."""
         log = self._table.log(topic, partition)
         return log.log_start_offset, log.high_watermark
+
+
+def _aborted_in(log: PartitionLog, data: memoryview) -> tuple[api.AbortedTransaction, ...]:
+    if not data.nbytes or not log.has_aborted:
+        return ()
+    first = parse_header(data).base_offset
+    found = log.aborted_between(first, next_offset(data) - 1)
+    return tuple(api.AbortedTransaction(entry.producer_id, entry.first_offset) for entry in found)
 
 
 def _failed(position: FetchPosition, error: LogStoreError) -> FetchedPartition:

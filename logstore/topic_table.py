@@ -75,6 +75,7 @@ class TopicTable:
         self._on_change = on_change
         self._lock = threading.Lock()
         self._state_file = StateFile.open(fs, f"{root}/{STATE_FILE}")
+        self.is_exact = self._state_file.is_exact
         self._segments = SegmentCache(limits.open_segments_max)
         self.flusher = Flusher(fs, root, limits=limits, clock=clock, executor=executor)
         self.set_aside: list[str] = []  # directories found that belong to no topic
@@ -98,6 +99,9 @@ class TopicTable:
             raise UnknownTopicError(
                 f"there is no topic {name!r}; create it first", topic=name
             ) from None
+
+    def has(self, name: str) -> bool:
+        return name in self._open
 
     def log(self, name: str, partition: int) -> PartitionLog:
         logs = self.get(name).logs

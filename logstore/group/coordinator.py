@@ -29,6 +29,7 @@ from logstore.api import (
     OffsetQuery,
     OffsetReset,
     OffsetToCommit,
+    ProducerIdentity,
     TopicPartition,
 )
 from logstore.clock import Clock
@@ -291,8 +292,10 @@ class GroupCoordinator:
         *,
         member_id: str = "",
         member_epoch: int = -1,
+        producer: ProducerIdentity | None = None,
     ) -> Pending[None]:
-        """All or none; done when durable, and only then told by `committed_offsets`."""
+        """All or none; done when durable, and only then told by `committed_offsets`. With a
+        producer they are told when its transaction is committed."""
         check_group_id(group_id)
 
         def admit() -> None:
@@ -305,7 +308,11 @@ class GroupCoordinator:
             if offsets and entry is None:
                 self._groups[group_id] = _Entry(group, group.epoch)
 
-        return self._offsets.commit(group_id, offsets, admit)
+        return self._offsets.commit(group_id, offsets, admit, producer)
+
+    def end_transaction(self, producer_id: int, *, commit: bool) -> None:
+        """Its markers are on disk: offsets that were committed in it count now, or never."""
+        self._offsets.end_transaction(producer_id, commit=commit)
 
     def committed_offsets(
         self, group_id: str, partitions: Sequence[TopicPartition] | None = None
@@ -530,6 +537,12 @@ class GroupCoordinator:
                 self._offsets.load(key, None if value is None else decode_offset(value))
             elif key is not None:
                 replay_epoch(known, key, value)
+        for producer_id, raw_key, value in self._journal.replay_open():
+            key = decode_key(raw_key)
+            if isinstance(key, OffsetKey):
+                self._offsets.load_open(
+                    producer_id, key, None if value is None else decode_offset(value)
+                )
         notes = self._offsets.loaded(self._topics.bounds)
         for group_id in sorted({*known, *self._offsets.group_ids()}):
             found = known.get(group_id, KnownGroup(is_classic=False, epoch=0))

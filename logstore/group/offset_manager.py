@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from logstore.api import CommittedOffset, OffsetToCommit, TopicPartition
+from logstore.api import CommittedOffset, OffsetToCommit, ProducerIdentity, TopicPartition
 from logstore.clock import Clock
 from logstore.config import GroupConfig
 from logstore.errors import (
@@ -39,13 +39,32 @@ Changes = Mapping[TopicPartition, OffsetValue | None]
 class Journal(Protocol):
     """Where offsets and epochs are kept; the store has one over an internal topic."""
 
-    def append(self, records: Sequence[KeyValue], group_id: str) -> Pending[None]:
-        """Done when all are durable. A group's records keep their order."""
+    def append(
+        self,
+        records: Sequence[KeyValue],
+        entity: str,
+        producer: ProducerIdentity | None = None,
+    ) -> Pending[None]:
+        """Done when all are durable. The records of one entity, a group, keep their order. With a
+        producer they are part of its transaction."""
         ...
 
     def replay(self) -> Iterator[tuple[bytes, bytes | None, int]]:
-        """(key, value, timestamp) of all records, each group's in their order."""
+        """(key, value, timestamp) of all records, each group's in their order, but for those of
+        transactions that were aborted or are open."""
         ...
+
+    def replay_open(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+        """(producer id, key, value) of the records of open transactions."""
+        ...
+
+
+class _Change(NamedTuple):
+    """What one commit in a transaction will have changed."""
+
+    offsets: GroupOffsets
+    values: Changes
+    commit: int
 
 
 class OffsetManager:
@@ -62,6 +81,8 @@ class OffsetManager:
         self._write_order = threading.RLock()  # a flush that append leads may come back here
         self._offsets: dict[str, GroupOffsets] = {}
         self._commits = 0
+        # producer id -> what its open transaction commits, in that order
+        self._in_transaction: dict[int, list[_Change]] = {}
 
     # --- under the lock ---------------------------------------------------------------------
 
@@ -94,9 +115,14 @@ class OffsetManager:
     # --- changes ----------------------------------------------------------------------------
 
     def commit(
-        self, group_id: str, offsets: Sequence[OffsetToCommit], admit: Callable[[], None]
+        self,
+        group_id: str,
+        offsets: Sequence[OffsetToCommit],
+        admit: Callable[[], None],
+        producer: ProducerIdentity | None = None,
     ) -> Pending[None]:
-        """`admit` is called under the lock and may raise; then nothing has changed."""
+        """`admit` is called under the lock and may raise; then nothing has changed. With a producer
+        the offsets count from the end of its transaction on (`end_transaction`)."""
         with self._write_order:
             with self._lock:
                 values = {
@@ -111,8 +137,37 @@ class OffsetManager:
                 (encode_key(OffsetKey(group_id, *part)), encode_offset(value))
                 for part, value in values.items()
             ]
-            written = self._journal.append(records, group_id)
+            written = self._journal.append(records, group_id, producer)
+            if producer is not None:
+                return self._hold(written, producer, _Change(kept, dict(values), commit))
         return self._take_over(written, kept, dict(values), commit)
+
+    def _hold(
+        self, written: Pending[None], producer: ProducerIdentity, change: _Change
+    ) -> Pending[None]:
+        """Until the transaction ends; unless it could not be written."""
+        with self._lock:
+            self._in_transaction.setdefault(producer.producer_id, []).append(change)
+
+        def give_up(done: Pending[None]) -> None:
+            if done.error is not None:
+                with self._lock:
+                    held = self._in_transaction.get(producer.producer_id, [])
+                    if change in held:
+                        held.remove(change)
+                        change.offsets.end(change.values)
+
+        written.add_done_callback(give_up)
+        return written
+
+    def end_transaction(self, producer_id: int, *, commit: bool) -> None:
+        """What it committed counts from now on, or never did."""
+        with self._lock:
+            for change in self._in_transaction.pop(producer_id, []):
+                if commit:
+                    for part, value in change.values.items():
+                        change.offsets.apply(part, value, change.commit)
+                change.offsets.end(change.values)
 
     def forget(
         self, group_id: str, choose: Callable[[GroupOffsets], Iterable[TopicPartition]]
@@ -220,12 +275,19 @@ class OffsetManager:
         else:
             values[part] = value
 
+    def load_open(self, producer_id: int, key: OffsetKey, value: OffsetValue | None) -> None:
+        """One record of a transaction that is open still."""
+        part = TopicPartition(key.topic, key.partition)
+        kept, commit = self._begin(key.group_id, [part])
+        change = _Change(kept, {part: value}, commit)
+        self._in_transaction.setdefault(producer_id, []).append(change)
+
     def loaded(self, bounds: Bounds) -> list[str]:
         """All were loaded. Lower what is beyond the log's end (its records were lost), since it
         would skip what comes there; a sentence for each."""
         notes = []
         for group_id, offsets in list(self._offsets.items()):
-            if not offsets.values:
+            if not offsets.written():
                 del self._offsets[group_id]
             for part, committed in self.committed_of(group_id).items():
                 _, end = bounds(*part)

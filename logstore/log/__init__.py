@@ -6,8 +6,10 @@ from logstore.log.lease import Lease
 from logstore.log.partition_log import PartitionLog
 from logstore.log.segment_cache import SegmentCache
 from logstore.log.state_file import StateFile, StateReader
+from logstore.log.transactions import AbortedTransaction
 
 __all__ = [
+    "AbortedTransaction",
     "Flusher",
     "FollowerLog",
     "Lease",

@@ -276,6 +276,10 @@ class PartitionLog:
         """producer id -> (producer epoch, first offset) of those that no marker has ended."""
         return self._writer.open_transactions()
 
+    @property
+    def has_aborted(self) -> bool:
+        return bool(self._view.transactions.aborted)
+
     def aborted_between(self, first: int, last: int) -> list[AbortedTransaction]:
         """The aborted transactions that may have records from offset `first` to `last`; complete
         for offsets below the last stable offset."""

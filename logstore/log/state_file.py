@@ -129,7 +129,8 @@ class StateSlot:
 class StateFile:
     """Of a store opened for writing, which holds the directory's lock. Thread-safe.
 
-    `was_clean`: the store was closed cleanly and not opened since.
+    `was_clean`: the store was closed cleanly and not opened since. `is_exact`: nothing written
+    before the end of the last process was lost.
     """
 
     def __init__(self, fs: FileSystem, path: str) -> None:
@@ -142,6 +143,7 @@ class StateFile:
         header = _decode_header(self._file.read(STATE_HEADER_BYTES, 0))
         self.was_clean = header is not None and header.is_clean
         self._is_same_boot = header is not None and header.boot_id == self._boot_id
+        self.is_exact = self.was_clean or self._is_same_boot or header is None
         self.open_generation = (header.open_generation if header else 0) + 1
         self._slots: dict[tuple[bytes, int], tuple[int, int, SlotValues | None]] = {}
         self._free: list[int] = []

@@ -6,6 +6,7 @@ from logstore.record.batch import (
     check_batch_bytes,
     check_crc,
     decode_records,
+    is_transactional,
     iter_batches,
     patch_offsets,
     validate_batch,
@@ -14,6 +15,7 @@ from logstore.record.batch import (
 )
 from logstore.record.builder import BatchBuilder, BatchFields, encode_batch
 from logstore.record.columns import BytesColumn, Columns, concat_columns, decode_columns
+from logstore.record.committed import committed_runs
 from logstore.record.compression import CODEC_NAMES, codec_code
 from logstore.record.control import Marker, encode_marker, marker_of
 from logstore.record.format import (
@@ -48,6 +50,7 @@ __all__ = [
     "check_batch_bytes",
     "check_crc",
     "codec_code",
+    "committed_runs",
     "concat_columns",
     "decode_columns",
     "decode_records",
@@ -55,6 +58,7 @@ __all__ = [
     "encode_marker",
     "header_prefix",
     "is_compiled",
+    "is_transactional",
     "iter_batches",
     "marker_of",
     "parse_header",

@@ -62,6 +62,13 @@ def check_batch_bytes(view: memoryview, position: int, header: BatchHeader) -> b
     return end <= len(view) and crc32c.crc32c(view[position + _AFTER_CRC : end]) == header.crc
 
 
+def is_transactional(data: Buffer) -> bool:
+    """Whether `data`, if it is a batch, says that it belongs to a transaction."""
+    view = as_view(data)
+    is_whole = view.nbytes >= fmt.HEADER_BYTES
+    return is_whole and bool(view[fmt.ATTRIBUTES_AT + 1] & fmt.TRANSACTIONAL_BIT)
+
+
 def validate_batch(
     data: Buffer, *, decompressed_bytes_max: int, require_keys: bool = False
 ) -> BatchHeader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 
+from logstore.api import ProducerIdentity
 from logstore.errors import LogStoreError, UnknownPartitionError, UnknownTopicError
 from logstore.group.offsets import KeyValue, TopicIds
 from logstore.pending import Pending
@@ -18,7 +19,13 @@ class JournalDouble:
         self.waiting: list[tuple[Sequence[KeyValue], Pending[None]]] = []
         self.failure: LogStoreError | None = None  # of every append, while it is set
 
-    def append(self, records: Sequence[KeyValue], group_id: str) -> Pending[None]:
+    def append(
+        self,
+        records: Sequence[KeyValue],
+        entity: str,
+        producer: ProducerIdentity | None = None,
+    ) -> Pending[None]:
+        """What is written in a transaction is in the way of none of these tests."""
         assert records, "an empty batch is no batch"
         if self.failure is not None:
             return Pending.failed(self.failure)
@@ -29,6 +36,9 @@ class JournalDouble:
     def replay(self) -> Iterator[tuple[bytes, bytes | None, int]]:
         for key, value in self.durable:
             yield key, value, 0
+
+    def replay_open(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+        return iter(())
 
     def flush(self, count: int | None = None) -> None:
         """Make the first `count` appends durable, or all."""

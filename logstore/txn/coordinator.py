@@ -1,0 +1,460 @@
+"""All transactions of a store: their state in memory and in a journal, their ends in the logs.
+
+    enrol          a partition, or the offsets of a group, joins the producer's transaction; written
+                   to the journal before the data is to its log, so never synced after it
+    end(commit)    1 every enrolled partition is flushed, whatever its durability
+                   2 PREPARE_COMMIT is on disk: from here on it is committed, whatever happens
+                   3 a marker is on disk in every enrolled partition: readers see it
+                   4 COMPLETE_COMMIT is written; if it is lost, 3 and 4 are done again
+
+Invariants
+- Decisions of one transactional id are written in the order they were made in (under `_lock`).
+- Who holds an older epoch changes nothing: not the state, and not the logs, since the markers carry
+  the raised epoch.
+- While a transaction is being ended by a thread (`_ending`), no other touches it.
+
+A marker goes to every enrolled partition, also to one that holds no record of the transaction: a
+batch that was held up on its way would open it again.
+
+Thread-safe. `_lock` is held over an append to the journal, never over a sync (but for a flush that
+the append itself has to lead); callbacks of that flush may come back here, so it is re-entrant.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Protocol
+
+from logstore.api import ProducerIdentity, TopicPartition
+from logstore.clock import Clock
+from logstore.config import TransactionConfig
+from logstore.errors import (
+    ConcurrentTransactionsError,
+    DiskFullError,
+    InvalidRequestError,
+    InvalidTransactionTimeoutError,
+    LogStoreError,
+    ProducerFencedError,
+    StorageFailedError,
+    UnknownPartitionError,
+    UnknownTopicError,
+    UnknownTransactionalIdError,
+)
+from logstore.flush_wait import pending_flush
+from logstore.log import Flusher, PartitionLog
+from logstore.pending import Pending
+from logstore.record import Marker, encode_marker
+from logstore.txn.transaction import Transaction
+from logstore.txn.transaction_records import decode_key, decode_value, encode_key, encode_value
+
+KeyValue = tuple[bytes, bytes | None]
+TRANSACTIONAL_ID_LENGTH_MAX = 255
+RETRY_SECONDS = 1.0  # before an end that failed is tried again unasked
+
+
+class Journal(Protocol):
+    def append(self, records: Sequence[KeyValue], entity: str) -> Pending[None]: ...
+
+    def replay(self) -> Iterator[tuple[bytes, bytes | None, int]]: ...
+
+
+class Partitions(Protocol):
+    """What is needed of the store's topics."""
+
+    flusher: Flusher
+
+    def log(self, name: str, partition: int) -> PartitionLog: ...
+
+    def all_logs(self) -> Iterable[PartitionLog]: ...
+
+    def allocate_producer_id(self) -> int: ...
+
+
+class OffsetsOfTransactions(Protocol):
+    """The groups: offsets that were committed in a transaction wait for its end."""
+
+    def end_transaction(self, producer_id: int, *, commit: bool) -> None: ...
+
+
+class TransactionCoordinator:
+    """Made when a store is opened, before its groups are; `recover` first."""
+
+    def __init__(
+        self,
+        config: TransactionConfig,
+        clock: Clock,
+        partitions: Partitions,
+        journal: Callable[[], Journal],
+    ) -> None:
+        """`journal` makes the internal topic when it is first needed."""
+        self._config = config
+        self._clock = clock
+        self._partitions = partitions
+        self._open_journal = journal
+        self._journal: Journal | None = None
+        self._lock = threading.RLock()
+        self._by_id: dict[str, Transaction] = {}
+        self._by_producer: dict[int, str] = {}
+        self._ending: set[str] = set()
+        self._groups: OffsetsOfTransactions | None = None
+        self._pause_until = 0.0  # nothing is tried again before that
+        self.recovery_notes: list[str] = []
+
+    def attach_groups(self, groups: OffsetsOfTransactions) -> None:
+        self._groups = groups
+
+    # --- producers --------------------------------------------------------------------------
+
+    def init_producer(self, transactional_id: str, timeout_ms: int) -> ProducerIdentity:
+        """Take the id over: its last producer is fenced, and what that left open is aborted.
+
+        Blocks for syncs. Raises ConcurrentTransactionsError while another thread ends the id's
+        transaction, InvalidRequestError, InvalidTransactionTimeoutError.
+        """
+        check_transactional_id(transactional_id)
+        self._check_timeout(timeout_ms)
+        with self._lock:
+            self._refuse_if_ending(transactional_id)
+            known = self._by_id.get(transactional_id)
+        if known is not None and (known.is_ongoing or known.is_prepared):
+            commit = known.is_prepared and known.is_commit
+            self._end(transactional_id, commit=commit, check=lambda _: None)
+        needs_id = known is None or known.is_exhausted
+        fresh_id = self._partitions.allocate_producer_id() if needs_id else -1
+        with self._lock:
+            self._refuse_if_ending(transactional_id)
+            known = self._by_id.get(transactional_id)
+            now_ms = self._clock.now_ms()
+            if known is None:
+                taken = Transaction(transactional_id, fresh_id, 0, timeout_ms, updated_ms=now_ms)
+            elif known.is_ongoing or known.is_prepared or (known.is_exhausted and not needs_id):
+                raise _busy(transactional_id)  # another producer was faster
+            else:
+                producer_id = fresh_id if known.is_exhausted else known.producer_id
+                taken = known.succeed(now_ms, timeout_ms=timeout_ms, producer_id=producer_id)
+            written = self._set(taken)
+        written.result()
+        return taken.identity
+
+    def enrol(self, producer: ProducerIdentity, part: TopicPartition) -> None:
+        """`producer` is about to write to `part` in its transaction, which begins if none is open.
+
+        Raises UnknownTransactionalIdError, ProducerFencedError, ConcurrentTransactionsError,
+        DiskFullError, StorageFailedError.
+        """
+        with self._lock:
+            transactional_id = self._by_producer.get(producer.producer_id)
+            if transactional_id is None:
+                raise UnknownTransactionalIdError(
+                    f"producer {producer.producer_id} has no transactional id: it must be "
+                    "initialized with one before it writes in a transaction",
+                    producer_id=producer.producer_id,
+                )
+            transaction = self._by_id[transactional_id]
+            transaction.check_identity(producer)
+            self._refuse_if_ending(transactional_id)
+            enrolled = transaction.enrol(part, self._clock.now_ms())
+            if enrolled is not transaction:
+                written = self._set(enrolled)
+                if written.error is not None:
+                    self._put(transaction)
+                    raise written.error
+
+    def check_producer(self, transactional_id: str, producer: ProducerIdentity) -> None:
+        """Raises UnknownTransactionalIdError, ProducerFencedError."""
+        with self._lock:
+            self._get(transactional_id).check_identity(producer)
+
+    # --- the end of a transaction -----------------------------------------------------------
+
+    def end(
+        self, transactional_id: str, producer: ProducerIdentity, *, commit: bool
+    ) -> ProducerIdentity:
+        """Commit or abort; how the producer goes on. Asked again it gives the same answer.
+
+        Blocks for syncs. When it raises a retriable error, ask again: a decision that was made
+        stands. Raises ProducerFencedError, UnknownTransactionalIdError,
+        InvalidTransactionStateError (nothing is open, or the other end was decided),
+        ConcurrentTransactionsError, DiskFullError, StorageFailedError (of a partition that cannot
+        be flushed: nothing is decided, abort).
+        """
+
+        def check(transaction: Transaction) -> None:
+            if not transaction.is_decided(producer, commit=commit):
+                transaction.check_identity(producer)
+
+        with self._lock:
+            transaction = self._get(transactional_id)
+            if transaction.is_answered(producer, commit=commit):
+                return transaction.identity
+        return self._end(transactional_id, commit=commit, check=check)
+
+    def _end(
+        self, transactional_id: str, *, commit: bool, check: Callable[[Transaction], None]
+    ) -> ProducerIdentity:
+        with self._lock:
+            self._refuse_if_ending(transactional_id)
+            transaction = self._get(transactional_id)
+            check(transaction)
+            if not transaction.is_prepared:
+                transaction.decide(0, commit=commit)  # raises where nothing is open
+            self._ending.add(transactional_id)
+        try:
+            if not transaction.is_prepared:
+                transaction = self._decide(transaction, commit=commit)
+            self._mark(transaction)
+            if self._groups is not None:
+                self._groups.end_transaction(transaction.producer_id, commit=transaction.is_commit)
+            return self._complete(transaction).identity
+        finally:
+            with self._lock:
+                self._ending.discard(transactional_id)
+
+    def _decide(self, transaction: Transaction, *, commit: bool) -> Transaction:
+        if commit:
+            for log in self._logs(transaction):
+                log.flush()
+        with self._lock:
+            decided = transaction.decide(self._clock.now_ms(), commit=commit)
+            written = self._set(decided)
+            if isinstance(written.error, DiskFullError):  # nothing was written
+                self._put(transaction)
+        written.result()
+        return decided
+
+    def _mark(self, transaction: Transaction) -> None:
+        """Markers in every partition that is there still, on disk when it returns."""
+        marker = encode_marker(
+            Marker.COMMIT if transaction.is_commit else Marker.ABORT,
+            producer_id=transaction.producer_id,
+            producer_epoch=transaction.epoch,
+            timestamp_ms=self._clock.now_ms(),
+        )
+        written: list[Pending[None]] = []
+        failure: LogStoreError | None = None
+        for log in self._logs(transaction):
+            try:
+                appended = log.append(marker, validated=True)
+                flusher = self._partitions.flusher
+                written.append(pending_flush(log, flusher, appended.last_offset, None))
+            except ProducerFencedError:
+                continue  # a later epoch is there: it was marked before
+            except LogStoreError as error:
+                failure = _unless_excused(error, transaction) or failure
+        for pending in written:
+            try:
+                pending.result()
+            except LogStoreError as error:
+                failure = _unless_excused(error, transaction) or failure
+        if failure is not None:
+            raise failure
+
+    def _complete(self, transaction: Transaction) -> Transaction:
+        """The state of who goes on; with a new producer id when the epochs are used up."""
+        fresh_id = self._partitions.allocate_producer_id() if transaction.is_exhausted else -1
+        with self._lock:
+            now_ms = self._clock.now_ms()
+            completed = transaction.complete(now_ms)
+            if transaction.is_exhausted:
+                completed = completed.succeed(
+                    now_ms, timeout_ms=completed.timeout_ms, producer_id=fresh_id
+                )
+            self._set(completed)  # if that is lost, the markers are written again
+        return completed
+
+    def _logs(self, transaction: Transaction) -> Iterator[PartitionLog]:
+        for part in sorted(transaction.partitions):
+            try:
+                yield self._partitions.log(part.topic, part.partition)
+            except (UnknownTopicError, UnknownPartitionError):
+                continue  # deleted meanwhile
+
+    # --- time -------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When (Clock.monotonic) `run_due` has something to do; an estimate."""
+        with self._lock:
+            waiting = [item for key, item in self._by_id.items() if key not in self._ending]
+            due_ms = [item.started_ms + item.timeout_ms for item in waiting if item.is_ongoing]
+            due_ms += [0 for item in waiting if item.is_prepared]
+        if not due_ms:
+            return None
+        seconds = max(0, min(due_ms) - self._clock.now_ms()) / 1000
+        return max(self._clock.monotonic() + seconds, self._pause_until)
+
+    def run_due(self) -> None:
+        """Blocks: abort what has outlived its timeout, go on with ends that a full disk held up."""
+        now_ms = self._clock.now_ms()
+        with self._lock:
+            if self._clock.monotonic() < self._pause_until:
+                return
+            due = [
+                item
+                for key, item in self._by_id.items()
+                if key not in self._ending and (item.is_prepared or item.is_expired(now_ms))
+            ]
+        for item in due:
+            commit = item.is_prepared and item.is_commit
+            try:
+                self._end(item.transactional_id, commit=commit, check=partial(_must_be, item))
+            except LogStoreError:  # the producer is told when it asks; else the next time
+                self._pause_until = self._clock.monotonic() + RETRY_SECONDS
+
+    def expire(self) -> None:
+        """Forget transactional ids that nobody has used for the retention time."""
+        limit = self._clock.now_ms() - self._config.transactional_id_retention_ms
+        with self._lock:
+            for key, transaction in list(self._by_id.items()):
+                is_busy = transaction.is_ongoing or transaction.is_prepared or key in self._ending
+                if is_busy or transaction.updated_ms > limit:
+                    continue
+                if self._write([(encode_key(key), None)], key).error is None:
+                    del self._by_id[key]
+                    del self._by_producer[transaction.producer_id]
+
+    # --- opening, by one thread -------------------------------------------------------------
+
+    def recover(self, *, is_exact: bool) -> None:
+        """Read the journal and go on from there: what was decided is completed.
+
+        `is_exact`: nothing written before the end of the last process was lost. If something may
+        be, an open transaction may lack what its producer was told is stored (in a topic with
+        durability=page_cache), or be forgotten altogether: all are aborted, all producers fenced.
+        """
+        self._journal = self._open_journal()
+        for raw_key, value, _ in self._journal.replay():
+            key = decode_key(raw_key)
+            if key is not None:
+                self._by_id.pop(key, None)
+                if value is not None:
+                    self._by_id[key] = decode_value(key, value)
+        self._by_producer = {item.producer_id: key for key, item in self._by_id.items()}
+        for key, transaction in list(self._by_id.items()):
+            if transaction.is_prepared or (transaction.is_ongoing and not is_exact):
+                commit = transaction.is_prepared and transaction.is_commit
+                self._end(key, commit=commit, check=lambda _: None)
+                self.recovery_notes.append(
+                    f"transaction of {key!r} was {'committed' if commit else 'aborted'}: "
+                    f"it was {transaction.state.name} when the store ended"
+                )
+        if not is_exact:
+            self._fence_all()
+        self._abort_orphans()
+
+    def _fence_all(self) -> None:
+        written = []
+        now_ms = self._clock.now_ms()
+        for transaction in list(self._by_id.values()):
+            producer_id = transaction.producer_id
+            if transaction.is_exhausted:
+                producer_id = self._partitions.allocate_producer_id()
+            fenced = transaction.succeed(
+                now_ms, timeout_ms=transaction.timeout_ms, producer_id=producer_id
+            )
+            written.append(self._set(fenced))
+        for pending in written:
+            pending.result()
+
+    def _abort_orphans(self) -> None:
+        """Transactions that a partition holds open and nobody knows of: their enrolment was lost
+        with the power, or their marker to damage. Nothing could ever end them."""
+        written = []
+        for log in self._partitions.all_logs():
+            for producer_id, (epoch, first_offset) in log.open_transactions().items():
+                known = self._by_id.get(self._by_producer.get(producer_id, ""))
+                part = TopicPartition(log.topic, log.partition)
+                if known is not None and known.is_ongoing and part in known.partitions:
+                    continue
+                marker = encode_marker(
+                    Marker.ABORT,
+                    producer_id=producer_id,
+                    producer_epoch=max(epoch, known.epoch if known else epoch),
+                    timestamp_ms=self._clock.now_ms(),
+                )
+                appended = log.append(marker, validated=True)
+                flusher = self._partitions.flusher
+                written.append(pending_flush(log, flusher, appended.last_offset, None))
+                self.recovery_notes.append(
+                    f"{log.topic}-{log.partition}: the transaction of producer {producer_id} from "
+                    f"offset {first_offset} on was aborted: its end, or its beginning, was lost"
+                )
+        for pending in written:
+            pending.result()
+
+    # --- state ------------------------------------------------------------------------------
+
+    def _get(self, transactional_id: str) -> Transaction:
+        transaction = self._by_id.get(transactional_id)
+        if transaction is None:
+            raise UnknownTransactionalIdError(
+                f"no producer was initialized with transactional id {transactional_id!r}",
+                transactional_id=transactional_id,
+            )
+        return transaction
+
+    def _put(self, transaction: Transaction) -> None:
+        key = transaction.transactional_id
+        old = self._by_id.get(key)
+        if old is not None:
+            del self._by_producer[old.producer_id]
+        self._by_id[key] = transaction
+        self._by_producer[transaction.producer_id] = key
+
+    def _set(self, transaction: Transaction) -> Pending[None]:
+        """Under the lock: in memory, and on its way to the disk."""
+        self._put(transaction)
+        key = transaction.transactional_id
+        return self._write([(encode_key(key), encode_value(transaction))], key)
+
+    def _write(self, records: Sequence[KeyValue], key: str) -> Pending[None]:
+        if self._journal is None:
+            self._journal = self._open_journal()
+        return self._journal.append(records, key)
+
+    def _refuse_if_ending(self, transactional_id: str) -> None:
+        if transactional_id in self._ending:
+            raise _busy(transactional_id)
+
+    def _check_timeout(self, timeout_ms: int) -> None:
+        limit = self._config.transaction_timeout_ms_max
+        if not 0 < timeout_ms <= limit:
+            raise InvalidTransactionTimeoutError(
+                f"a transaction timeout is from 1 to {limit} ms "
+                f"(transaction_timeout_ms_max), not {timeout_ms}",
+                timeout_ms=timeout_ms,
+                limit=limit,
+            )
+
+
+def check_transactional_id(transactional_id: str) -> None:
+    """Raises InvalidRequestError."""
+    try:
+        size = len(transactional_id.encode("utf-8"))
+    except UnicodeEncodeError:
+        size = -1
+    if not 0 < size <= TRANSACTIONAL_ID_LENGTH_MAX:
+        raise InvalidRequestError(
+            f"a transactional id is Unicode text of 1 to {TRANSACTIONAL_ID_LENGTH_MAX} bytes"
+        )
+
+
+def _unless_excused(error: LogStoreError, transaction: Transaction) -> LogStoreError | None:
+    """A partition that failed takes no marker before it is recovered. An abort need not wait for
+    that: what is open in it without a transaction is aborted then."""
+    is_excused = isinstance(error, StorageFailedError) and not transaction.is_commit
+    return None if is_excused else error
+
+
+def _busy(transactional_id: str) -> ConcurrentTransactionsError:
+    return ConcurrentTransactionsError(
+        f"the transaction of {transactional_id!r} is being ended; try again",
+        transactional_id=transactional_id,
+    )
+
+
+def _must_be(then: Transaction, now: Transaction) -> None:
+    """Another thread may have ended it, and begun the next, since it was found to be due."""
+    if now != then:
+        raise _busy(then.transactional_id)

@@ -172,7 +172,7 @@ class ConcurrentTransactionsError(TransactionError):
     retriable = True
 
 
-class InvalidTransactionTimeoutError(TransactionError, InvalidRequestError):
+class InvalidTransactionTimeoutError(InvalidRequestError):
     reason = "INVALID_TRANSACTION_TIMEOUT"
 
 

@@ -30,6 +30,7 @@ from logstore.log import FollowerLog, SegmentCache, StateReader
 from logstore.pending import Pending
 from logstore.read_only_fs import ReadOnlyFileSystem
 from logstore.reader import next_offset
+from logstore.record import is_transactional, iter_batches
 from logstore.store_files import STATE_FILE, partition_directory, read_meta
 from logstore.version import __version__
 
@@ -152,12 +153,22 @@ class FollowerStore:
     def open_reader(
         self, *, bytes_max: int, partition_bytes_max: int, read_committed: bool = False
     ) -> FollowerReader:
-        if read_committed:
-            raise InvalidRequestError(
-                "a store opened read-only cannot tell which transactions were aborted: read with "
-                "read_committed through the process that has it open for writing"
-            )
-        return FollowerReader(self.read, bytes_max, partition_bytes_max)
+        read = self._read_plain if read_committed else self.read
+        return FollowerReader(read, bytes_max, partition_bytes_max)
+
+    def _read_plain(
+        self, topic: str, partition: int, offset: int, bytes_max: int
+    ) -> FetchedPartition | None:
+        """As `read`, but transactions are an error: a follower does not know how they ended."""
+        found = self.read(topic, partition, offset, bytes_max)
+        if found is None or not any(is_transactional(batch) for batch in iter_batches(found.data)):
+            return found
+        error = InvalidRequestError(
+            f"{topic}-{partition} holds transactions, and a store opened read-only cannot tell "
+            "which were aborted: read it through the process that has it open for writing, or "
+            "with read_committed=False"
+        )
+        return found._replace(data=memoryview(b""), error=error)
 
     def read(
         self, topic: str, partition: int, offset: int, bytes_max: int

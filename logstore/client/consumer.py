@@ -72,7 +72,9 @@ class Consumer:
     committed offsets; without, all partitions of the topics are read. `auto_offset_reset` says
     where to start without a committed offset, or when the offset is gone: "latest", "earliest" or
     "error". With `enable_auto_commit` what earlier polls handed out is committed every
-    `auto_commit_interval` seconds, before partitions are given up, and on close.
+    `auto_commit_interval` seconds, before partitions are given up, and on close. With
+    `read_committed` records of transactions are seen once they are committed, in the order of the
+    log, and those of aborted ones never; False shows all as they are written.
     Times are in seconds.
     """
 
@@ -90,6 +92,7 @@ class Consumer:
         session_timeout: float = 45.0,
         max_poll_interval: float = 300.0,
         max_poll_records: int = 500,
+        read_committed: bool = True,
         fetch_bytes_max: int = 16 << 20,
         partition_bytes_max: int = 1 << 20,
         request_timeout: float = 30.0,
@@ -116,7 +119,9 @@ class Consumer:
         self._request_timeout = request_timeout
         self._clock = clock or SystemClock()
         self._reader = store.open_reader(
-            bytes_max=fetch_bytes_max, partition_bytes_max=partition_bytes_max
+            bytes_max=fetch_bytes_max,
+            partition_bytes_max=partition_bytes_max,
+            read_committed=read_committed,
         )
         self._positions = Positions()
         self._ahead = ReadAhead(self._positions)

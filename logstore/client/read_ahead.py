@@ -32,14 +32,20 @@ class _Fetched(NamedTuple):
 
 
 class _Run:
-    """Decoded records of one batch; those before `at` were handed out."""
+    """Decoded records of one batch; those before `at` were handed out. `end`: the offset that the
+    position moves to with the last: behind what the batch has no records of, and behind control
+    batches that follow."""
 
-    __slots__ = ("at", "part", "records")
+    __slots__ = ("at", "end", "part", "records")
 
-    def __init__(self, part: TopicPartition, records: list[Record]) -> None:
+    def __init__(self, part: TopicPartition, records: list[Record], end: int) -> None:
         self.part = part
         self.records = records
         self.at = 0
+        self.end = end
+
+    def next_position(self) -> int:
+        return self.end if self.at == len(self.records) else self.records[self.at - 1].offset + 1
 
 
 class ReadAhead:
@@ -68,21 +74,36 @@ class ReadAhead:
             if position is not None:
                 try:
                     _check(part, batch)
-                    decoded = decode_records(
-                        batch,
-                        *part,
-                        from_offset=position,
-                        decompressed_bytes_max=DECOMPRESSED_BYTES_MAX,
+                    header = parse_header(batch)
+                    decoded = (
+                        []
+                        if header.is_control
+                        else decode_records(
+                            batch,
+                            *part,
+                            from_offset=position,
+                            decompressed_bytes_max=DECOMPRESSED_BYTES_MAX,
+                        )
                     )
                 except InvalidBatchError:
                     if self._runs:
                         return True
                     raise
                 if decoded:
-                    self._runs.append(_Run(part, decoded))
+                    self._runs.append(_Run(part, decoded, header.last_offset + 1))
                     self._decoded += len(decoded)
+                else:
+                    self._pass_over(part, header.last_offset + 1)
             self._batches.popleft()
         return bool(self._runs)
+
+    def _pass_over(self, part: TopicPartition, end: int) -> None:
+        """There are no records up to `end`: go on there once what is before it is handed out."""
+        for run in reversed(self._runs):
+            if run.part == part:
+                run.end = end
+                return
+        self._positions.advance(part, end)
 
     def take(self, records: int) -> list[Record]:
         """Hand out up to so many decoded records."""
@@ -99,7 +120,7 @@ class ReadAhead:
         record = run.records[run.at]
         run.at += 1
         self._decoded -= 1
-        self._positions.advance(run.part, record.offset + 1)
+        self._positions.advance(run.part, run.next_position())
         if run.at == len(run.records):
             self._runs.popleft()
         return record
@@ -117,7 +138,7 @@ class ReadAhead:
         taken = run.records[run.at : run.at + records]
         run.at += len(taken)
         self._decoded -= len(taken)
-        self._positions.advance(run.part, taken[-1].offset + 1)
+        self._positions.advance(run.part, run.next_position())
         if run.at == len(run.records):
             self._runs.popleft()
         return run.part, taken
@@ -136,17 +157,21 @@ class ReadAhead:
                 continue
             try:
                 _check(part, batch)
-                columns = decode_columns(
-                    batch, from_offset=position, decompressed_bytes_max=DECOMPRESSED_BYTES_MAX
-                )
+                header = parse_header(batch)
+                if not header.is_control:
+                    columns = decode_columns(
+                        batch,
+                        from_offset=position,
+                        decompressed_bytes_max=DECOMPRESSED_BYTES_MAX,
+                    )
+                    if len(columns):
+                        found.setdefault(part, []).append(columns)
             except InvalidBatchError:
                 if found:
                     break
                 raise
             self._batches.popleft()
-            if len(columns):
-                found.setdefault(part, []).append(columns)
-                self._positions.advance(part, columns.offsets[-1] + 1)
+            self._positions.advance(part, header.last_offset + 1)
         return [(part, concat_columns(parts)) for part, parts in found.items()]
 
     def drop_decoded(self) -> set[TopicPartition]:

@@ -19,8 +19,10 @@ def committed_runs(data: Buffer, aborted: Iterable[tuple[int, int]]) -> list[mem
     """`data`, whole batches in order, without those of aborted transactions, as views of it.
 
     `aborted`: (producer id, first offset) of every aborted transaction that has records in `data`;
-    more do no harm. Control batches stay: they hold no records for users, and carry a reader's
-    position past the end of a transaction. Raises BatchLengthError, BatchMagicError.
+    none whose marker comes before `data`, while later ones do no harm. Control batches stay: they
+    hold no records for users, and carry a reader's position past the end of a transaction.
+
+    Raises BatchLengthError, BatchMagicError.
     """
     view = as_view(data)
     coming = deque(sorted(aborted, key=lambda item: item[1]))

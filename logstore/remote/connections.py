@@ -22,6 +22,7 @@ from logstore.v1.group_service_pb2_grpc import GroupServiceStub
 from logstore.v1.produce_service_pb2_grpc import ProduceServiceStub
 from logstore.v1.store_service_pb2_grpc import StoreServiceStub
 from logstore.v1.topic_service_pb2_grpc import TopicServiceStub
+from logstore.v1.transaction_service_pb2_grpc import TransactionServiceStub
 
 A = TypeVar("A", covariant=True)
 
@@ -43,6 +44,7 @@ class Connection:
         self.produce = ProduceServiceStub(self.channel)
         self.consume = ConsumeServiceStub(self.channel)
         self.groups = GroupServiceStub(self.channel)
+        self.transactions = TransactionServiceStub(self.channel)
         # No serializers: see logstore.remote.wire.
         self.produce_stream = self.channel.stream_stream(
             "/logstore.v1.ProduceService/ProduceStream"

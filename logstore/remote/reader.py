@@ -212,6 +212,8 @@ class RemoteReader:
                 lane.remove(*key)
             else:
                 place.offset = head.next_offset
+                if not data.nbytes:  # batches of aborted transactions were left out
+                    return
                 self._buffered_bytes[lane] += data.nbytes
                 fetched = FetchedPartition(
                     head.topic,

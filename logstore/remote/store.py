@@ -32,7 +32,13 @@ from logstore.remote.connections import Connections
 from logstore.remote.offsets import list_offsets
 from logstore.remote.reader import RemoteReader
 from logstore.remote.routing import Router
-from logstore.v1 import common_pb2, consume_service_pb2, group_service_pb2, topic_service_pb2
+from logstore.v1 import (
+    common_pb2,
+    consume_service_pb2,
+    group_service_pb2,
+    topic_service_pb2,
+    transaction_service_pb2,
+)
 from logstore.v1.produce_service_pb2 import InitProducerRequest
 from logstore.v1.store_service_pb2 import DescribeStoreRequest
 
@@ -147,9 +153,50 @@ class RemoteLogStore:
 
     # --- records ----------------------------------------------------------------------------
 
-    def init_producer(self) -> api.ProducerIdentity:
+    def init_producer(
+        self,
+        transactional_id: str | None = None,
+        *,
+        transaction_timeout_ms: int = api.TRANSACTION_TIMEOUT_MS,
+    ) -> api.ProducerIdentity:
+        request = InitProducerRequest(
+            transactional_id=transactional_id or "",
+            transaction_timeout_ms=transaction_timeout_ms,
+        )
         answer = self._router.call_any(
-            lambda at, timeout: at.produce.InitProducer(InitProducerRequest(), timeout=timeout)
+            lambda at, timeout: at.produce.InitProducer(request, timeout=timeout)
+        )
+        return api.ProducerIdentity(answer.producer_id, answer.producer_epoch)
+
+    def commit_offsets_in_transaction(
+        self,
+        transactional_id: str,
+        producer: api.ProducerIdentity,
+        group_id: str,
+        offsets: Sequence[api.OffsetToCommit],
+        *,
+        member_id: str = "",
+        member_epoch: int = -1,
+    ) -> None:
+        request = transaction_service_pb2.AddOffsetsRequest(
+            producer=values.transactional_producer(transactional_id, producer),
+            group_id=group_id,
+            member_id=member_id,
+            member_epoch=member_epoch,
+            offsets=values.commit_messages(offsets),
+        )
+        self._router.call_any(
+            lambda at, timeout: at.transactions.AddOffsets(request, timeout=timeout)
+        )
+
+    def end_transaction(
+        self, transactional_id: str, producer: api.ProducerIdentity, *, commit: bool
+    ) -> api.ProducerIdentity:
+        request = transaction_service_pb2.EndTransactionRequest(
+            producer=values.transactional_producer(transactional_id, producer), commit=commit
+        )
+        answer = self._router.call_any(
+            lambda at, timeout: at.transactions.EndTransaction(request, timeout=timeout)
         )
         return api.ProducerIdentity(answer.producer_id, answer.producer_epoch)
 

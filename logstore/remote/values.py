@@ -20,12 +20,18 @@ from logstore.api import (
     OffsetToCommit,
     PartitionInfo,
     PartitionLag,
+    ProducerIdentity,
     ResetTo,
     TopicInfo,
     TopicPartition,
 )
 from logstore.remote.errors import error_from_message
-from logstore.v1 import common_pb2, consume_service_pb2, topic_service_pb2
+from logstore.v1 import (
+    common_pb2,
+    consume_service_pb2,
+    topic_service_pb2,
+    transaction_service_pb2,
+)
 from logstore.v1 import group_service_pb2 as groups
 
 KINDS = {groups.GROUP_KIND_CLASSIC: GroupKind.CLASSIC}  # the rest: CONSUMER
@@ -206,4 +212,14 @@ def reset_message(reset: OffsetReset) -> groups.ResetOffsetsRequest:
         topics=reset.topics,
         partitions=partition_messages(reset.partitions),
         dry_run=reset.dry_run,
+    )
+
+
+def transactional_producer(
+    transactional_id: str, producer: ProducerIdentity
+) -> transaction_service_pb2.TransactionalProducer:
+    return transaction_service_pb2.TransactionalProducer(
+        transactional_id=transactional_id,
+        producer_id=producer.producer_id,
+        producer_epoch=producer.producer_epoch,
     )

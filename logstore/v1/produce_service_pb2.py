@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from logstore.v1 import common_pb2 as logstore_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!logstore/v1/produce_service.proto\x12\x0blogstore.v1\x1a\x18logstore/v1/common.proto\"\x15\n\x13InitProducerRequest\"C\n\x14InitProducerResponse\x12\x13\n\x0bproducer_id\x18\x01 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x02 \x01(\x05\"\x91\x01\n\tRecordSet\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.logstore.v1.Record\x12-\n\x0b\x63ompression\x18\x02 \x01(\x0e\x32\x18.logstore.v1.Compression\x12/\n\x08producer\x18\x03 \x01(\x0b\x32\x1d.logstore.v1.ProducerSequence\"V\n\x10ProducerSequence\x12\x13\n\x0bproducer_id\x18\x01 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x02 \x01(\x05\x12\x15\n\rbase_sequence\x18\x03 \x01(\x05\"\x97\x01\n\x0eProduceRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1f\n\x04\x61\x63ks\x18\x03 \x01(\x0e\x32\x11.logstore.v1.Acks\x12\x0f\n\x05\x62\x61tch\x18\x04 \x01(\x0cH\x00\x12)\n\x07records\x18\x05 \x01(\x0b\x32\x16.logstore.v1.RecordSetH\x00\x42\x06\n\x04\x64\x61ta\"\x84\x01\n\x0fProduceResponse\x12\x13\n\x0b\x62\x61se_offset\x18\x01 \x01(\x03\x12\x13\n\x0blast_offset\x18\x02 \x01(\x03\x12\x1a\n\x12log_append_time_ms\x18\x03 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x04 \x01(\x03\x12\x11\n\tduplicate\x18\x05 \x01(\x08\"H\n\x14ProduceStreamRequest\x12\x30\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x1f.logstore.v1.ProduceStreamBatch\"\xb3\x01\n\x12ProduceStreamBatch\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x11\n\tpartition\x18\x03 \x01(\x05\x12\x1f\n\x04\x61\x63ks\x18\x04 \x01(\x0e\x32\x11.logstore.v1.Acks\x12\x0f\n\x05\x62\x61tch\x18\x05 \x01(\x0cH\x00\x12)\n\x07records\x18\x06 \x01(\x0b\x32\x16.logstore.v1.RecordSetH\x00\x42\x06\n\x04\x64\x61ta\"J\n\x15ProduceStreamResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32 .logstore.v1.ProduceStreamResult\"\x8d\x01\n\x13ProduceStreamResult\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12.\n\x06stored\x18\x02 \x01(\x0b\x32\x1c.logstore.v1.ProduceResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.logstore.v1.ErrorH\x00\x42\t\n\x07outcome2\x87\x02\n\x0eProduceService\x12S\n\x0cInitProducer\x12 .logstore.v1.InitProducerRequest\x1a!.logstore.v1.InitProducerResponse\x12\x44\n\x07Produce\x12\x1b.logstore.v1.ProduceRequest\x1a\x1c.logstore.v1.ProduceResponse\x12Z\n\rProduceStream\x12!.logstore.v1.ProduceStreamRequest\x1a\".logstore.v1.ProduceStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!logstore/v1/produce_service.proto\x12\x0blogstore.v1\x1a\x18logstore/v1/common.proto\"O\n\x13InitProducerRequest\x12\x18\n\x10transactional_id\x18\x01 \x01(\t\x12\x1e\n\x16transaction_timeout_ms\x18\x02 \x01(\x05\"C\n\x14InitProducerResponse\x12\x13\n\x0bproducer_id\x18\x01 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x02 \x01(\x05\"\x91\x01\n\tRecordSet\x12$\n\x07records\x18\x01 \x03(\x0b\x32\x13.logstore.v1.Record\x12-\n\x0b\x63ompression\x18\x02 \x01(\x0e\x32\x18.logstore.v1.Compression\x12/\n\x08producer\x18\x03 \x01(\x0b\x32\x1d.logstore.v1.ProducerSequence\"p\n\x10ProducerSequence\x12\x13\n\x0bproducer_id\x18\x01 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x02 \x01(\x05\x12\x15\n\rbase_sequence\x18\x03 \x01(\x05\x12\x18\n\x10is_transactional\x18\x04 \x01(\x08\"\x97\x01\n\x0eProduceRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x1f\n\x04\x61\x63ks\x18\x03 \x01(\x0e\x32\x11.logstore.v1.Acks\x12\x0f\n\x05\x62\x61tch\x18\x04 \x01(\x0cH\x00\x12)\n\x07records\x18\x05 \x01(\x0b\x32\x16.logstore.v1.RecordSetH\x00\x42\x06\n\x04\x64\x61ta\"\x84\x01\n\x0fProduceResponse\x12\x13\n\x0b\x62\x61se_offset\x18\x01 \x01(\x03\x12\x13\n\x0blast_offset\x18\x02 \x01(\x03\x12\x1a\n\x12log_append_time_ms\x18\x03 \x01(\x03\x12\x18\n\x10log_start_offset\x18\x04 \x01(\x03\x12\x11\n\tduplicate\x18\x05 \x01(\x08\"H\n\x14ProduceStreamRequest\x12\x30\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x1f.logstore.v1.ProduceStreamBatch\"\xb3\x01\n\x12ProduceStreamBatch\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x11\n\tpartition\x18\x03 \x01(\x05\x12\x1f\n\x04\x61\x63ks\x18\x04 \x01(\x0e\x32\x11.logstore.v1.Acks\x12\x0f\n\x05\x62\x61tch\x18\x05 \x01(\x0cH\x00\x12)\n\x07records\x18\x06 \x01(\x0b\x32\x16.logstore.v1.RecordSetH\x00\x42\x06\n\x04\x64\x61ta\"J\n\x15ProduceStreamResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32 .logstore.v1.ProduceStreamResult\"\x8d\x01\n\x13ProduceStreamResult\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12.\n\x06stored\x18\x02 \x01(\x0b\x32\x1c.logstore.v1.ProduceResponseH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.logstore.v1.ErrorH\x00\x42\t\n\x07outcome2\x87\x02\n\x0eProduceService\x12S\n\x0cInitProducer\x12 .logstore.v1.InitProducerRequest\x1a!.logstore.v1.InitProducerResponse\x12\x44\n\x07Produce\x12\x1b.logstore.v1.ProduceRequest\x1a\x1c.logstore.v1.ProduceResponse\x12Z\n\rProduceStream\x12!.logstore.v1.ProduceStreamRequest\x1a\".logstore.v1.ProduceStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,25 +33,25 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'logstore.v1.produce_service
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INITPRODUCERREQUEST']._serialized_start=76
-  _globals['_INITPRODUCERREQUEST']._serialized_end=97
-  _globals['_INITPRODUCERRESPONSE']._serialized_start=99
-  _globals['_INITPRODUCERRESPONSE']._serialized_end=166
-  _globals['_RECORDSET']._serialized_start=169
-  _globals['_RECORDSET']._serialized_end=314
-  _globals['_PRODUCERSEQUENCE']._serialized_start=316
-  _globals['_PRODUCERSEQUENCE']._serialized_end=402
-  _globals['_PRODUCEREQUEST']._serialized_start=405
-  _globals['_PRODUCEREQUEST']._serialized_end=556
-  _globals['_PRODUCERESPONSE']._serialized_start=559
-  _globals['_PRODUCERESPONSE']._serialized_end=691
-  _globals['_PRODUCESTREAMREQUEST']._serialized_start=693
-  _globals['_PRODUCESTREAMREQUEST']._serialized_end=765
-  _globals['_PRODUCESTREAMBATCH']._serialized_start=768
-  _globals['_PRODUCESTREAMBATCH']._serialized_end=947
-  _globals['_PRODUCESTREAMRESPONSE']._serialized_start=949
-  _globals['_PRODUCESTREAMRESPONSE']._serialized_end=1023
-  _globals['_PRODUCESTREAMRESULT']._serialized_start=1026
-  _globals['_PRODUCESTREAMRESULT']._serialized_end=1167
-  _globals['_PRODUCESERVICE']._serialized_start=1170
-  _globals['_PRODUCESERVICE']._serialized_end=1433
+  _globals['_INITPRODUCERREQUEST']._serialized_end=155
+  _globals['_INITPRODUCERRESPONSE']._serialized_start=157
+  _globals['_INITPRODUCERRESPONSE']._serialized_end=224
+  _globals['_RECORDSET']._serialized_start=227
+  _globals['_RECORDSET']._serialized_end=372
+  _globals['_PRODUCERSEQUENCE']._serialized_start=374
+  _globals['_PRODUCERSEQUENCE']._serialized_end=486
+  _globals['_PRODUCEREQUEST']._serialized_start=489
+  _globals['_PRODUCEREQUEST']._serialized_end=640
+  _globals['_PRODUCERESPONSE']._serialized_start=643
+  _globals['_PRODUCERESPONSE']._serialized_end=775
+  _globals['_PRODUCESTREAMREQUEST']._serialized_start=777
+  _globals['_PRODUCESTREAMREQUEST']._serialized_end=849
+  _globals['_PRODUCESTREAMBATCH']._serialized_start=852
+  _globals['_PRODUCESTREAMBATCH']._serialized_end=1031
+  _globals['_PRODUCESTREAMRESPONSE']._serialized_start=1033
+  _globals['_PRODUCESTREAMRESPONSE']._serialized_end=1107
+  _globals['_PRODUCESTREAMRESULT']._serialized_start=1110
+  _globals['_PRODUCESTREAMRESULT']._serialized_end=1251
+  _globals['_PRODUCESERVICE']._serialized_start=1254
+  _globals['_PRODUCESERVICE']._serialized_end=1517
 # @@protoc_insertion_point(module_scope)

@@ -8,8 +8,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class InitProducerRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("transactional_id", "transaction_timeout_ms")
+    TRANSACTIONAL_ID_FIELD_NUMBER: _ClassVar[int]
+    TRANSACTION_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    transactional_id: str
+    transaction_timeout_ms: int
+    def __init__(self, transactional_id: _Optional[str] = ..., transaction_timeout_ms: _Optional[int] = ...) -> None: ...
 
 class InitProducerResponse(_message.Message):
     __slots__ = ("producer_id", "producer_epoch")
@@ -30,14 +34,16 @@ class RecordSet(_message.Message):
     def __init__(self, records: _Optional[_Iterable[_Union[_common_pb2.Record, _Mapping]]] = ..., compression: _Optional[_Union[_common_pb2.Compression, str]] = ..., producer: _Optional[_Union[ProducerSequence, _Mapping]] = ...) -> None: ...
 
 class ProducerSequence(_message.Message):
-    __slots__ = ("producer_id", "producer_epoch", "base_sequence")
+    __slots__ = ("producer_id", "producer_epoch", "base_sequence", "is_transactional")
     PRODUCER_ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_EPOCH_FIELD_NUMBER: _ClassVar[int]
     BASE_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    IS_TRANSACTIONAL_FIELD_NUMBER: _ClassVar[int]
     producer_id: int
     producer_epoch: int
     base_sequence: int
-    def __init__(self, producer_id: _Optional[int] = ..., producer_epoch: _Optional[int] = ..., base_sequence: _Optional[int] = ...) -> None: ...
+    is_transactional: bool
+    def __init__(self, producer_id: _Optional[int] = ..., producer_epoch: _Optional[int] = ..., base_sequence: _Optional[int] = ..., is_transactional: bool = ...) -> None: ...
 
 class ProduceRequest(_message.Message):
     __slots__ = ("topic", "partition", "acks", "batch", "records")

@@ -57,7 +57,8 @@ class ProduceServiceServicer(object):
     """
 
     def InitProducer(self, request, context):
-        """Gives a producer id never given before, for idempotent appends.
+        """Gives a producer id never given before, for idempotent appends; or the one of a transactional
+        id, whose last producer is fenced, and what that left open aborted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

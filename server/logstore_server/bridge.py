@@ -159,10 +159,16 @@ class StoreBridge:
             raise
 
     def wait_for_data(
-        self, positions: Sequence[FetchPosition], on_ready: Callable[[], None]
+        self,
+        positions: Sequence[FetchPosition],
+        on_ready: Callable[[], None],
+        *,
+        read_committed: bool,
     ) -> Registration:
         """Have `on_ready` called in the loop, once, when one of the positions has news."""
-        return self.store.wait_for_data(positions, lambda: self.post(on_ready))
+        return self.store.wait_for_data(
+            positions, lambda: self.post(on_ready), read_committed=read_committed
+        )
 
     # --- driving ------------------------------------------------------------------------------
 

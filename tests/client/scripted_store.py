@@ -103,7 +103,9 @@ class ScriptedStore:
             found.append(TopicInfo(name, uuid.UUID(int=1), False, configs, {}, partitions))
         return found
 
-    def init_producer(self) -> ProducerIdentity:
+    def init_producer(
+        self, transactional_id: str | None = None, *, transaction_timeout_ms: int = 60_000
+    ) -> ProducerIdentity:
         if self.init_errors:
             raise self.init_errors.pop(0)
         self.producers += 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from logstore.api import OffsetToCommit, TopicPartition
+from logstore.api import OffsetToCommit, ProducerIdentity, TopicPartition
 from logstore.config import GroupConfig
 from logstore.errors import DiskFullError, UnknownMemberError
 from logstore.group.offset_manager import OffsetManager
@@ -73,11 +73,16 @@ def test_a_commit_that_was_held_up_is_not_written_over_a_later_one():
     in_write, may_go_on = threading.Event(), threading.Event()
 
     class SlowJournal(JournalDouble):
-        def append(self, records: Sequence[KeyValue], group_id: str) -> Pending[None]:
+        def append(
+            self,
+            records: Sequence[KeyValue],
+            entity: str,
+            producer: ProducerIdentity | None = None,
+        ) -> Pending[None]:
             if not in_write.is_set():
                 in_write.set()
                 assert may_go_on.wait(10)
-            return super().append(records, group_id)
+            return super().append(records, entity, producer)
 
     rig = Rig(SlowJournal())
     first = threading.Thread(target=rig.commit, args=(1,))

@@ -96,7 +96,7 @@ class MemoryStore:
 
     # --- records ----------------------------------------------------------------------------
 
-    def init_producer(self):
+    def init_producer(self, transactional_id=None, *, transaction_timeout_ms=60_000):
         return api.ProducerIdentity(1, 0)
 
     def append(self, topic, partition, batch, *, acks=api.Acks.ALL):
@@ -173,7 +173,7 @@ class MemoryStore:
             position.topic, position.partition, memoryview(data), watermark, 0, watermark
         )
 
-    def wait_for_data(self, positions, on_ready):
+    def wait_for_data(self, positions, on_ready, *, read_committed=False):
         one = OneShot(on_ready, lambda: None)
         with self._lock:
             for position in positions:

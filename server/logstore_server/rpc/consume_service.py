@@ -73,7 +73,11 @@ class ConsumeService:
         try:
             async with asyncio.timeout(wait_s):
                 while True:
-                    waiting: Registration = self._serving.bridge.wait_for_data(positions, ready.set)
+                    waiting: Registration = self._serving.bridge.wait_for_data(
+                        positions,
+                        ready.set,
+                        read_committed=values.is_read_committed(request.isolation),
+                    )
                     try:
                         await ready.wait()
                     finally:

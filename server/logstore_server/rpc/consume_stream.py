@@ -163,7 +163,9 @@ class ConsumeStream:
         self._ready.pop(place, None)
         position = FetchPosition(place.topic, place.partition, place.offset, place.bytes_max)
         self._waiting[place] = self._serving.bridge.wait_for_data(
-            [position], lambda: self._set_ready(place)
+            [position],
+            lambda: self._set_ready(place),
+            read_committed=self._read_committed,
         )
 
     def _set_ready(self, place: Place) -> None:

@@ -16,7 +16,6 @@ from logstore.api import (
     GroupKind,
     MemberInfo,
     OffsetReset,
-    OffsetToCommit,
     ResetTo,
     is_news,
 )
@@ -25,6 +24,7 @@ from logstore.v1 import group_service_pb2 as pb
 from logstore_server.rpc.calls import Context, Serving, client_host
 from logstore_server.rpc.values import (
     committed_messages,
+    offsets_of,
     partition_messages,
     partitions_of,
 )
@@ -96,19 +96,9 @@ class GroupService:
     async def commit_offsets(
         self, request: pb.CommitOffsetsRequest, _context: Context
     ) -> pb.CommitOffsetsResponse:
-        offsets = [
-            OffsetToCommit(
-                item.topic,
-                item.partition,
-                item.offset,
-                item.leader_epoch if item.HasField("leader_epoch") else -1,
-                item.metadata,
-            )
-            for item in request.offsets
-        ]
         pending = self._store.commit_offsets(
             request.group_id,
-            offsets,
+            offsets_of(request.offsets),
             member_id=request.member_id,
             member_epoch=request.member_epoch if request.member_id else -1,
         )

@@ -14,6 +14,7 @@ from logstore_server.rpc.group_service import GroupService
 from logstore_server.rpc.produce_service import ProduceService
 from logstore_server.rpc.store_service import StoreService
 from logstore_server.rpc.topic_service import TopicService
+from logstore_server.rpc.transaction_service import TransactionService
 
 SERVICES: tuple[type[Service], ...] = (
     StoreService,
@@ -21,6 +22,7 @@ SERVICES: tuple[type[Service], ...] = (
     ProduceService,
     ConsumeService,
     GroupService,
+    TransactionService,
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-from logstore.api import Acks, Appended
+from logstore.api import TRANSACTION_TIMEOUT_MS, Acks, Appended
 from logstore.errors import InvalidRequestError, RequestTooLargeError
 from logstore.pending import Pending
 from logstore.record import BatchFields, encode_batch, parse_header
@@ -33,9 +33,13 @@ class ProduceService:
         self._serving = serving
 
     async def init_producer(
-        self, _request: pb.InitProducerRequest, _context: Context
+        self, request: pb.InitProducerRequest, _context: Context
     ) -> pb.InitProducerResponse:
-        identity = await self._serving.bridge.call(self._serving.store.init_producer)
+        identity = await self._serving.bridge.call(
+            self._serving.store.init_producer,
+            request.transactional_id or None,
+            transaction_timeout_ms=request.transaction_timeout_ms or TRANSACTION_TIMEOUT_MS,
+        )
         return pb.InitProducerResponse(
             producer_id=identity.producer_id, producer_epoch=identity.producer_epoch
         )
@@ -116,6 +120,7 @@ def batch_of(records: pb.RecordSet) -> bytearray:
         fields["producer_id"] = records.producer.producer_id
         fields["producer_epoch"] = records.producer.producer_epoch
         fields["base_sequence"] = records.producer.base_sequence
+        fields["is_transactional"] = records.producer.is_transactional
     now_ms = time.time_ns() // 1_000_000
     items = records.records
     return encode_batch(

@@ -12,7 +12,13 @@ from typing import NamedTuple
 
 from logstore.api import FetchedPartition, FetchPosition, FetchResult
 from logstore.errors import InvalidRequestError, LogStoreError, RequestTooLargeError
-from logstore.record import Record, decode_records, iter_batches, parse_header
+from logstore.record import (
+    Record,
+    committed_runs,
+    decode_records,
+    iter_batches,
+    parse_header,
+)
 from logstore.remote.wire import append_field
 from logstore.v1 import common_pb2
 from logstore.v1 import consume_service_pb2 as pb
@@ -82,10 +88,15 @@ def next_offset(data: memoryview) -> int:
 def batches_piece(place: Place, item: FetchedPartition) -> Piece:
     """The batches as they are. Moves `place` on."""
     place.offset = next_offset(item.data)
-    head = append_field(
-        _head(place, item).SerializeToString(), number=BATCHES_FIELD, length=item.data.nbytes
-    )
-    return Piece((head, item.data), len(head) + item.data.nbytes, item.data.nbytes)
+    runs = _visible(item)
+    size = sum(run.nbytes for run in runs)
+    head = append_field(_head(place, item).SerializeToString(), number=BATCHES_FIELD, length=size)
+    return Piece((head, *runs), len(head) + size, size)
+
+
+def _visible(item: FetchedPartition) -> list[memoryview]:
+    """The data without the batches of aborted transactions."""
+    return committed_runs(item.data, item.aborted) if item.aborted else [item.data]
 
 
 def records_piece(place: Place, item: FetchedPartition, *, bytes_max: int) -> Piece:
@@ -97,7 +108,7 @@ def records_piece(place: Place, item: FetchedPartition, *, bytes_max: int) -> Pi
     start, place.offset = place.offset, next_offset(item.data)
     message = _head(place, item)
     size = message.ByteSize()
-    for record in _records(item.data, start):
+    for record in (found for run in _visible(item) for found in _records(run, start)):
         encoded = common_pb2.Record(
             key=record.key,
             value=record.value,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from logstore.api import Acks, CommittedOffset, TopicInfo, TopicPartition
+from logstore.api import Acks, CommittedOffset, OffsetToCommit, TopicInfo, TopicPartition
 from logstore.errors import InvalidRequestError
 from logstore.v1 import common_pb2, group_service_pb2, topic_service_pb2
 
@@ -51,6 +51,19 @@ def wants_records(record_format: int) -> bool:
 def optional(message: _Optional, name: str) -> object:
     """The field's value, or None where it is not set."""
     return getattr(message, name) if message.HasField(name) else None
+
+
+def offsets_of(messages: Iterable[group_service_pb2.OffsetToCommit]) -> list[OffsetToCommit]:
+    return [
+        OffsetToCommit(
+            item.topic,
+            item.partition,
+            item.offset,
+            item.leader_epoch if item.HasField("leader_epoch") else -1,
+            item.metadata,
+        )
+        for item in messages
+    ]
 
 
 def partitions_of(

@@ -22,7 +22,6 @@ TESTED_BY = {
     "logstore/api.py": "values and protocols; every test of a store uses them",
     "logstore/flush_wait.py": "tests/test_store.py",
     "logstore/group/classic_values.py": "values; tests/group/test_classic_group.py",
-    "logstore/journal.py": "tests/test_store.py",
     "logstore/topic_table.py": "tests/test_store.py",
     "logstore/log/faults.py": "tests/log/test_partition_log.py: a full disk, a failed write",
     "logstore/log/format.py": "constants; tests/log/test_recovery.py reads what they lay out",

@@ -266,9 +266,7 @@ class _Recovery:
                 files.offsets.read(segment.offset_entries - 1) if segment.offset_entries else None
             )
             if last is not None:
-                header = source.header(last[1])
-                if header is not None and header.last_offset == segment.base_offset + last[0]:
-                    position = last[1]
+                position = _borne_out(source, segment, last)
             for at, header in source.headers(position):
                 position, next_offset = at + header.size_bytes, header.last_offset + 1
             return position, next_offset
@@ -422,7 +420,7 @@ class _Recovery:
         try:
             source = FileBytes(file, file.size())
             used = used_end(source, damage)
-            sound = None
+            sound = whole = None
             if used > damage:
                 sound = find_sound_batch(
                     source,
@@ -430,15 +428,17 @@ class _Recovery:
                     offset_min=segment.next_offset,
                     offset_max=offset_max + (0 if following else RELATIVE_OFFSET_MAX),
                 )
+                # At whatever offset: it is in no CRC. What a failed append leaves is not whole.
+                whole = find_sound_batch(source, damage - 1, offset_min=0, offset_max=OFFSET_MAX)
             is_flushed = segment.next_offset < flushed
-            if is_flushed and sound is not None:
+            if is_flushed and sound is not None and sound.offset > segment.base_offset:
                 self._quarantine(segment, source, damage, sound.position)
                 part = self._split_off(source, sound.position, used, sound.offset)
                 if following is not None and following.base_offset == sound.offset:
                     segments[index + 1] = part  # it was split off before, then the power failed
                 else:
                     segments.insert(index + 1, part)
-            elif sound is not None or (is_flushed and used > damage):
+            elif whole is not None or (is_flushed and used > damage):
                 self._quarantine(segment, source, damage, min(used + ZEROS_KEPT, source.end))
             elif used > damage:
                 self._report.notes.append(
@@ -566,7 +566,7 @@ class _Recovery:
             start - segment.base_offset, count=segment.offset_entries, field=0
         )
         if found >= 0:
-            position = files.offsets.get(found)[1]
+            position = _borne_out(source, segment, files.offsets.get(found))
         for at, header in source.headers(position):
             if header.base_offset < start:
                 continue
@@ -586,3 +586,11 @@ def _marker_at(source: FileBytes, position: int, header: BatchHeader) -> Marker 
         return marker_of(source.at(position, header.size_bytes))
     except InvalidBatchError:
         return None  # damaged: whoever reads it is told
+
+
+def _borne_out(source: FileBytes, segment: Segment, entry: tuple[int, int]) -> int:
+    """The position of an offset index entry, 0 if no batch there ends as it says."""
+    relative, position = entry
+    header = source.header(position)
+    is_so = header is not None and header.last_offset == segment.base_offset + relative
+    return position if is_so else 0

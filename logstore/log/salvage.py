@@ -35,7 +35,7 @@ class FileBytes:
     def at(self, position: int, count: int) -> memoryview:
         """`count` bytes from `position`; fewer where they end."""
         count = min(count, self.end - position)
-        if count <= 0:
+        if count <= 0 or position < 0:  # an index may say anything
             return memoryview(b"")
         offset = position - self._start
         if offset < 0 or offset + count > len(self._window):

@@ -70,6 +70,7 @@ class PlainFile:
 class PlainFiles:
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = {path: bytearray(content) for path, content in files.items()}
+        self.boot = "this boot"
 
     def open(self, path: str, *, write: bool = True, create: bool = False) -> PlainFile:
         data = self.files.get(path)
@@ -113,7 +114,7 @@ class PlainFiles:
         return None
 
     def boot_id(self) -> str:
-        return "this boot"
+        return self.boot
 
 
 def one_file(path: str, content: bytes) -> PlainFiles:

@@ -12,10 +12,13 @@ from tests.fuzz.targets import (
     leader_epochs,
     log_start,
     meta,
+    offset_index,
     offset_keys,
     offset_values,
     producer_snapshot,
+    recovery,
     state_file,
+    time_index,
 )
 
 TARGETS: tuple[Target, ...] = tuple(
@@ -26,6 +29,9 @@ TARGETS: tuple[Target, ...] = tuple(
         batch_columns,
         batch_stream,
         compression,
+        offset_index,
+        time_index,
+        recovery,
         producer_snapshot,
         leader_epochs,
         log_start,

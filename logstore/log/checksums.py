@@ -33,6 +33,7 @@ from logstore.log.format import (
     CHECKSUMS_HEAD,
     CHECKSUMS_MAGIC,
     CHECKSUMS_SUFFIX,
+    TIMESTAMP_NONE,
 )
 from logstore.log.salvage import FileBytes
 
@@ -46,11 +47,13 @@ UNCHECKED, SOUND, DAMAGED = 0, 1, 2  # of a block
 
 class BlockSums(NamedTuple):
     """Of the first `size` bytes of a log file: a checksum for each block, the last one may be cut
-    short. `is_whole`: the file ended there when it was written."""
+    short. `is_whole`: the file ended there when it was written, and the rest is known."""
 
     crcs: Sequence[int]
     size: int
     is_whole: bool
+    max_timestamp: int = TIMESTAMP_NONE
+    max_timestamp_at: int = 0  # offset, relative to the segment's base
 
 
 NO_SUMS = BlockSums((), 0, False)
@@ -64,14 +67,14 @@ def decode_sums(data: bytes) -> BlockSums:
     if body >= 0 and body % BLOCK_ENTRY.size == 0:
         end = len(data) - END_CRC.size
         (checksum,) = END_CRC.unpack_from(data, end)
-        size, last = CHECKSUMS_END.unpack_from(data, end - CHECKSUMS_END.size)
+        size, last, *latest = CHECKSUMS_END.unpack_from(data, end - CHECKSUMS_END.size)
         count = body // BLOCK_ENTRY.size
         is_whole = checksum == crc32c.crc32c(data[:end]) and size // BLOCK_BYTES == count
         if is_whole:
             crcs = array("I", struct.unpack_from(f">{2 * count}I", data, len(HEAD))[::2])
             if size % BLOCK_BYTES:
                 crcs.append(last)
-            return BlockSums(crcs, size, True)
+            return BlockSums(crcs, size, True, *latest)
     crcs = array("I")
     usable = len(data) - (len(data) - len(HEAD)) % BLOCK_ENTRY.size
     for crc, check in BLOCK_ENTRY.iter_unpack(memoryview(data)[len(HEAD) : usable]):
@@ -129,12 +132,13 @@ class SumsWriter:
         if len(self._crcs) > self._written:
             self._write(self._written, b"").close()
 
-    def finish(self, log: File, size: int) -> File:
+    def finish(self, log: File, size: int, *, max_timestamp: int, max_timestamp_at: int) -> File:
         """The log ends at `size`: write all of the sidecar. The file, to be synced. Raises
         OSError."""
         self._sum(log, size)
         rest = log.read(size - self.covered, self.covered)
-        return self._write(0, CHECKSUMS_END.pack(size, crc32c.crc32c(rest)))
+        end = CHECKSUMS_END.pack(size, crc32c.crc32c(rest), max_timestamp, max_timestamp_at)
+        return self._write(0, end)
 
     def _sum(self, log: File, end: int) -> None:
         while self.covered + BLOCK_BYTES <= end:
@@ -174,10 +178,10 @@ class BlockChecks:
     """Which blocks of an open log file were looked at, and what was found. Any thread may use it:
     at worst a block is looked at twice."""
 
-    __slots__ = ("_seen", "_sums")
+    __slots__ = ("_seen", "sums")
 
     def __init__(self, sums: BlockSums) -> None:
-        self._sums = sums
+        self.sums = sums
         self._seen = bytearray(len(sums.crcs))
 
     def is_sound(self, view: memoryview, start: int, stop: int) -> bool:
@@ -190,16 +194,16 @@ class BlockChecks:
             return True
         for block in range(first, last):
             begin = block * BLOCK_BYTES
-            end = min(begin + BLOCK_BYTES, self._sums.size)
+            end = min(begin + BLOCK_BYTES, self.sums.size)
             if seen[block] == UNCHECKED and end <= len(view):
-                is_same = crc32c.crc32c(view[begin:end]) == self._sums.crcs[block]
+                is_same = crc32c.crc32c(view[begin:end]) == self.sums.crcs[block]
                 seen[block] = SOUND if is_same else DAMAGED
         return seen.find(DAMAGED, first, last) < 0
 
     def damaged_blocks(self) -> list[tuple[int, int]]:
         """(start, end) of those that were looked at and are not what was written."""
         return [
-            (block * BLOCK_BYTES, min((block + 1) * BLOCK_BYTES, self._sums.size))
+            (block * BLOCK_BYTES, min((block + 1) * BLOCK_BYTES, self.sums.size))
             for block, seen in enumerate(self._seen)
             if seen == DAMAGED
         ]

@@ -34,7 +34,9 @@ itself writes into its header:
     then, once the segment was sealed or the log closed:
     0  8  bytes of .log
     8  4  CRC-32C of those behind the last whole block
-   12  4  CRC-32C of this file up to here
+   12  8  largest timestamp of all batches, ms; -1 if none has one
+   20  4  last offset of the first batch that has it - base offset of the segment
+   24  4  CRC-32C of this file up to here
 
 The store's `state` file: a header of 128 bytes, then slots of 64, all little-endian (read by this
 machine only):
@@ -101,7 +103,7 @@ CHECKSUMS_HEAD: Final = struct.Struct(">4sI")
 CHECKSUMS_MAGIC: Final = b"LSC1"
 BLOCK_ENTRY: Final = struct.Struct(">II")
 BLOCK_NUMBERED: Final = struct.Struct(">QI")  # what the second field of an entry is the CRC of
-CHECKSUMS_END: Final = struct.Struct(">QI")  # and the CRC of everything before
+CHECKSUMS_END: Final = struct.Struct(">QIqI")  # and the CRC of everything before
 
 STATE_MAGIC: Final = b"LSSTATE1"
 STATE_VERSION: Final = 1

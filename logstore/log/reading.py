@@ -224,9 +224,9 @@ def first_at_or_after(
     """(offset, timestamp) of the first record from `from_offset` on that is not older."""
     segment = window.segment
     window.need_index(files.times, segment.time_entries)
-    entry = files.times.floor(timestamp_ms - 1, count=segment.time_entries, field=0)
-    if entry != NO_ENTRY:  # nothing up to this entry's offset is as late
-        from_offset = max(from_offset, segment.base_offset + files.times.get(entry)[1] + 1)
+    behind_older = _behind_older(window, files, timestamp_ms)
+    if behind_older is not None:
+        from_offset = max(from_offset, behind_older)
     position = locate(window, files, from_offset)
     while position < window.end:
         _, _, behind = window.frame(position)
@@ -241,6 +241,25 @@ def first_at_or_after(
                     return offset, timestamp
         position = behind
     return None
+
+
+def _behind_older(window: Window, files: SegmentFiles, timestamp_ms: int) -> int | None:
+    """The offset behind batches that are all older, by the time index. None if it has no entry for
+    that, or one that no batch bears out: then walking from further back is slower and right."""
+    segment = window.segment
+    found = files.times.floor(timestamp_ms - 1, count=segment.time_entries, field=0)
+    if found == NO_ENTRY:
+        return None
+    latest, relative = files.times.get(found)
+    offset = segment.base_offset + relative
+    if latest >= timestamp_ms or not segment.base_offset <= offset < segment.next_offset:
+        return None
+    position = locate(window, files, offset)
+    if position >= window.end or window.damaged(position) is not None:
+        return None
+    header = window.header(position)
+    is_true = header.last_offset == offset and header.max_timestamp == latest
+    return offset + 1 if is_true else None
 
 
 def latest_timestamp(

@@ -523,7 +523,7 @@ class _Recovery:
                 files.offsets.sync()
                 files.times.sync()
                 if segment.size:
-                    sums.finish(files.log, segment.size).sync()
+                    segment.write_sums(files, sums).sync()
             files.log.sync()
         finally:
             files.close()

@@ -277,13 +277,24 @@ class Segment:
         try:
             writer = self.sums or SumsWriter(self.fs, self.stem)
             self.sums = None
-            file = writer.finish(files.log, self.size)
+            file = self.write_sums(files, writer)
         except OSError as error:
             if not is_no_space(error):
                 raise
             return None
         files.forget_checks()
         return file
+
+    def write_sums(self, files: SegmentFiles, writer: SumsWriter) -> File:
+        """All of the sidecar, for the log as it is. Raises OSError."""
+        if self._max_timestamp is None:
+            self.load_max_timestamp(files)
+        return writer.finish(
+            files.log,
+            self.size,
+            max_timestamp=self.max_timestamp,
+            max_timestamp_at=self.max_timestamp_offset - self.base_offset,
+        )
 
     # --- what is known of it ---------------------------------------------------------------
 
@@ -297,13 +308,19 @@ class Segment:
         return TIMESTAMP_NONE if self._max_timestamp is None else self._max_timestamp
 
     def load_max_timestamp(self, files: SegmentFiles) -> None:
+        """From the sidecar, which has a checksum; of a log that was killed from the last time index
+        entry, if there is one."""
+        sums = files.block_checks().sums
         if self.time_entries:
             latest, relative = files.times.get(self.time_entries - 1)
-            self.max_timestamp_offset = self.base_offset + relative
             self.time_indexed = latest
-            self._max_timestamp = latest
-        else:
+        if sums.is_whole and sums.size == self.size:
+            latest, relative = sums.max_timestamp, sums.max_timestamp_at
+        elif not self.time_entries:
             self._walk_timestamps(files)
+            return
+        self.max_timestamp_offset = self.base_offset + relative
+        self._max_timestamp = latest
 
     def _walk_timestamps(self, files: SegmentFiles) -> None:
         """No time index: no batch has a timestamp, or it is lost."""

@@ -23,6 +23,7 @@ from logstore.testing import MemoryFileSystem, RecordingFileSystem
 from tests.log.support import DIRECTORY, Partition
 
 STEM = f"{0:020d}"
+LATEST = {"max_timestamp": 1234, "max_timestamp_at": 7}
 
 
 def log_file(memory: MemoryFileSystem, content: bytes) -> File:
@@ -42,10 +43,11 @@ def noise(count: int) -> bytes:
 def test_golden_bytes() -> None:
     memory = MemoryFileSystem()
     log = log_file(memory, b"abc" * 30_000)  # one block and a part
-    SumsWriter(memory, "x").finish(log, 90_000)
+    SumsWriter(memory, "x").finish(log, 90_000, max_timestamp=1234, max_timestamp_at=7)
     file = memory.open("x.crc")
     assert file.read(100, 0).hex() == (
-        "4c534331" "00010000" "0369e674" "56e1a6cd" "0000000000015f90" "7a873b89" "71a78572"
+        "4c534331" "00010000" "0369e674" "56e1a6cd" "0000000000015f90" "7a873b89"
+        "00000000000004d2" "00000007" "45a2e1fc"
     )  # fmt: skip
 
 
@@ -53,7 +55,7 @@ def test_golden_bytes() -> None:
 def test_a_finished_sidecar_tells_of_every_byte(size: int) -> None:
     memory = MemoryFileSystem()
     content = noise(size)
-    SumsWriter(memory, "x").finish(log_file(memory, content), size)
+    SumsWriter(memory, "x").finish(log_file(memory, content), size, **LATEST)
     sums = read_sums(memory, "x")
     assert (sums.is_whole, sums.size, len(sums.crcs)) == (True, size, -(-size // BLOCK_BYTES))
     assert covers(memory, "x", size)
@@ -80,22 +82,22 @@ def test_a_sidecar_grows_with_its_log_and_is_gone_on_with() -> None:
     assert not memory.exists("x.crc")
     writer.extend(log, 2 * BLOCK_BYTES + 9)
     assert read_sums(memory, "x").size == 2 * BLOCK_BYTES
-    SumsWriter(memory, "x").finish(log, 2 * BLOCK_BYTES + 9)  # closed
+    SumsWriter(memory, "x").finish(log, 2 * BLOCK_BYTES + 9, **LATEST)  # closed
     again = SumsWriter(memory, "x")
     assert again.covered == 2 * BLOCK_BYTES
     again.extend(log, 4 * BLOCK_BYTES)
     grown = read_sums(memory, "x")
     assert (grown.size, grown.is_whole) == (4 * BLOCK_BYTES, False)
-    again.finish(log, len(content))
+    again.finish(log, len(content), **LATEST)
     fresh = MemoryFileSystem()
-    SumsWriter(fresh, "x").finish(log_file(fresh, content), len(content))
+    SumsWriter(fresh, "x").finish(log_file(fresh, content), len(content), **LATEST)
     assert read_sums(memory, "x") == read_sums(fresh, "x")
 
 
 def test_of_a_damaged_sidecar_what_lies_before_the_damage_is_believed() -> None:
     memory = MemoryFileSystem()
     size = 4 * BLOCK_BYTES + 1
-    SumsWriter(memory, "x").finish(log_file(memory, noise(size)), size)
+    SumsWriter(memory, "x").finish(log_file(memory, noise(size)), size, **LATEST)
     data = memory.open("x.crc").read(1000, 0)
     sums = decode_sums(data)
     for position in range(len(data)):
@@ -158,7 +160,7 @@ def test_a_sidecar_that_is_missing_or_torn_is_made_anew(is_torn: bool) -> None:
     name = f"{0:020d}.crc"
     before = partition.content(name)
     if is_torn:
-        partition.damage(name, len(before) - 3, b"?")
+        flip(partition, name, len(before) - 3)
     else:
         partition.memory.unlink(f"{DIRECTORY}/{name}")
     partition.reopen()
@@ -296,3 +298,28 @@ def test_a_time_look_up_does_not_answer_from_damaged_batches() -> None:
     assert partition.log.offset_for_timestamp(1003) == (3, 1003)
     with pytest.raises(CorruptDataError, match="offsets 4 to 4"):
         partition.log.offset_for_timestamp(1004)
+
+
+def test_the_time_index_is_not_what_tells_the_largest_timestamp_of_a_segment() -> None:
+    partition = Partition(segment_bytes=str(16 << 10))
+    for index in range(6):
+        partition.put(bytes(6000), timestamp=1000 + index)
+    partition.close()
+    name = f"{STEM}.timeindex"
+    partition.damage(name, 0, bytes(len(partition.content(name))))
+    partition.reopen()
+    assert not partition.log.recovery_report.was_unclean
+    assert partition.log.offset_for_timestamp(1001) == (1, 1001)
+    assert partition.log.offset_for_max_timestamp() == (5, 1005)
+
+
+@pytest.mark.parametrize("position", range(24))
+def test_a_time_index_entry_that_no_batch_bears_out_is_not_used(position: int) -> None:
+    partition = Partition(segment_bytes=str(512 << 10), index_interval_bytes="1000")
+    for index in range(100):
+        partition.put(bytes(6000), timestamp=1000 + 10 * index)
+    partition.close()
+    flip(partition, f"{STEM}.timeindex", 12 * 40 + position)
+    partition.reopen()
+    for index in range(85):
+        assert partition.log.offset_for_timestamp(995 + 10 * index) == (index, 1000 + 10 * index)

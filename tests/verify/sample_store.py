@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from logstore.api import Acks, OffsetToCommit, TopicSpec
 from logstore.config import StoreConfig
-from logstore.errors import CorruptDataError
+from logstore.errors import CorruptDataError, LogStoreError
 from logstore.fs import FileSystem
 from logstore.record import Record, check_crc, decode_records, encode_batch, iter_batches
 from logstore.store import LocalLogStore
@@ -34,7 +34,19 @@ def open_store(fs: FileSystem) -> LocalLogStore:
     )
 
 
-def make_store(*, clean: bool = True, value_bytes: int = 700) -> MemoryFileSystem:
+def producer_batch(index: int, producer_id: int) -> bytearray:
+    """The batch of that number of the producer of `orders`."""
+    return encode_batch(
+        [bytes([65 + index % 26]) * 700, b"%d" % index],
+        [b"k%d" % index, None],
+        timestamps=[1000 + 10 * index, 1005 + 10 * index],
+        producer_id=producer_id,
+        producer_epoch=0,
+        base_sequence=2 * index,
+    )
+
+
+def make_store(*, clean: bool = True, batches: int = 30) -> MemoryFileSystem:
     """Topic `orders` with sealed segments and an idempotent producer, `audit` compressed, with a
     raised log start, and offsets of a group. Not `clean`: killed, with records that no flush had
     reached."""
@@ -43,16 +55,8 @@ def make_store(*, clean: bool = True, value_bytes: int = 700) -> MemoryFileSyste
     store.create_topic(TopicSpec("orders", 1, SMALL))
     store.create_topic(TopicSpec("audit", 1, {}))
     producer = store.init_producer()
-    for index in range(30):
-        batch = encode_batch(
-            [bytes([65 + index % 26]) * value_bytes, b"%d" % index],
-            [b"k%d" % index, None],
-            timestamps=[1000 + 10 * index, 1005 + 10 * index],
-            producer_id=producer.producer_id,
-            producer_epoch=producer.producer_epoch,
-            base_sequence=2 * index,
-        )
-        store.append("orders", 0, batch).result()
+    for index in range(batches):
+        store.append("orders", 0, producer_batch(index, producer.producer_id)).result()
     for index in range(4):
         values: list[bytes | None] = [b"%d" % index * 200] * 3
         store.append("audit", 0, encode_batch(values, compression="zstd", timestamps=7)).result()
@@ -66,23 +70,27 @@ def make_store(*, clean: bool = True, value_bytes: int = 700) -> MemoryFileSyste
     return memory
 
 
-def read_records(store: LocalLogStore, topic: str, offset: int) -> list[Record]:
-    """From there on, as a consumer reads: the CRC of each batch is looked at."""
+def read_records(
+    store: LocalLogStore, topic: str, offset: int
+) -> tuple[list[Record], LogStoreError | None]:
+    """From there on, as a consumer reads (the CRC of each batch is looked at), up to an error."""
     reader = store.open_reader(bytes_max=LIMIT, partition_bytes_max=LIMIT)
     found: list[Record] = []
     try:
         reader.set_position(topic, 0, offset)
         while items := reader.poll(0):
             for item in items:
-                if item.error is not None:
-                    raise item.error
                 for batch in iter_batches(item.data):
                     if not check_crc(batch):
                         raise CorruptDataError("a batch's CRC does not match")
                     found += decode_records(batch, from_offset=offset, decompressed_bytes_max=LIMIT)
+                if item.error is not None:
+                    raise item.error
+    except LogStoreError as error:
+        return found, error
     finally:
         reader.close()
-    return found
+    return found, None
 
 
 def files(fs: FileSystem, directory: str = ROOT) -> list[str]:

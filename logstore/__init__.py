@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from logstore.client import Consumer as Consumer
     from logstore.client import Producer as Producer
     from logstore.client import Store as Store
+    from logstore.client import TransactionalProducer as TransactionalProducer
     from logstore.client import connect as connect
     from logstore.client import open as open  # noqa: A004
     from logstore.config import StoreConfig as StoreConfig
@@ -34,6 +35,7 @@ __all__ = [
     "Record",
     "Store",
     "StoreConfig",
+    "TransactionalProducer",
     "api",
     "connect",
     "errors",
@@ -47,6 +49,7 @@ _HOMES = {
     "Record": "logstore.record",
     "Store": "logstore.client",
     "StoreConfig": "logstore.config",
+    "TransactionalProducer": "logstore.client",
     "connect": "logstore.client",
     "open": "logstore.client",
 }

@@ -12,12 +12,14 @@ async with logstore.aio.open("data/") as store:  # or logstore.aio.connect("loca
 from logstore.aio.consumer import AsyncConsumer
 from logstore.aio.producer import AsyncDelivery, AsyncProducer
 from logstore.aio.store import AsyncStore, Opening, connect, open  # noqa: A004
+from logstore.aio.transactional_producer import AsyncTransactionalProducer
 
 __all__ = [
     "AsyncConsumer",
     "AsyncDelivery",
     "AsyncProducer",
     "AsyncStore",
+    "AsyncTransactionalProducer",
     "Opening",
     "connect",
     "open",

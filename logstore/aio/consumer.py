@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from logstore.aio.worker import Worker
 from logstore.api import CommittedOffset, LogStore, TopicPartition
-from logstore.client.consumer import Consumer, PartitionColumns, PartitionRecords
+from logstore.client.consumer import (
+    Consumer,
+    GroupOffsets,
+    PartitionColumns,
+    PartitionRecords,
+)
 from logstore.errors import ClientClosedError
 from logstore.record import Record
 
@@ -179,6 +184,9 @@ class AsyncConsumer:
     async def commit(self, offsets: Mapping[tuple[str, int], int] | None = None) -> None:
         """Commit the positions, or the given offsets; durable when it returns."""
         await self._run(lambda consumer: consumer.commit(offsets))
+
+    async def group_offsets(self) -> GroupOffsets:
+        return await self._run(lambda consumer: consumer.group_offsets())
 
     async def committed(self, *partitions: tuple[str, int]) -> list[CommittedOffset]:
         return await self._run(lambda consumer: consumer.committed(*partitions))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from logstore.aio.worker import Worker, call_in
 from logstore.api import LogStore
@@ -56,11 +56,8 @@ class AsyncProducer:
         on_delivery: Callable[[Delivery], None] | None = None,
         **options: Any,
     ) -> None:
-        loop = asyncio.get_running_loop()
         self._producer = Producer(
-            store,
-            on_delivery=None if on_delivery is None else _in_loop(loop, on_delivery),
-            **options,
+            store, on_delivery=None if on_delivery is None else in_loop(on_delivery), **options
         )
         self._worker = Worker("producer")
 
@@ -127,7 +124,7 @@ class AsyncProducer:
         self._worker.close()
         await asyncio.shield(closing)
 
-    async def __aenter__(self) -> AsyncProducer:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -148,9 +145,9 @@ class AsyncProducer:
         )
 
 
-def _in_loop(
-    loop: asyncio.AbstractEventLoop, callback: Callable[[Delivery], None]
-) -> Callable[[Delivery], None]:
+def in_loop(callback: Callable[[Delivery], None]) -> Callable[[Delivery], None]:
+    """The callback, called in the loop that runs now from whatever thread."""
+    loop = asyncio.get_running_loop()
     return lambda delivery: call_in(loop, lambda: callback(delivery))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from logstore import api, client
 from logstore.aio.consumer import AsyncConsumer
 from logstore.aio.producer import AsyncProducer
+from logstore.aio.transactional_producer import AsyncTransactionalProducer
 from logstore.aio.worker import Worker
 
 if TYPE_CHECKING:
@@ -120,6 +121,16 @@ class AsyncStore:
     def producer(self, **options: Any) -> AsyncProducer:
         """A new producer; `options` are those of logstore.client.Producer."""
         producer = AsyncProducer(self._store.log_store, **options)
+        self._keep(producer)
+        return producer
+
+    async def transactional_producer(
+        self, transactional_id: str, **options: Any
+    ) -> AsyncTransactionalProducer:
+        """As logstore.client.Store.transactional_producer."""
+        producer = await AsyncTransactionalProducer.make(
+            self._store.log_store, transactional_id, **options
+        )
         self._keep(producer)
         return producer
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from logstore.api import (
     CommittedOffset,
     FetchedPartition,
     LogStore,
-    OffsetQuery,
     OffsetSpec,
     OffsetToCommit,
     TopicPartition,
@@ -27,6 +26,7 @@ from logstore.client.group_session import GroupSession
 from logstore.client.membership import Subscription
 from logstore.client.positions import Positions
 from logstore.client.read_ahead import ReadAhead
+from logstore.client.starting import RETRY_SECONDS, StartingPoints
 from logstore.clock import Clock, SystemClock
 from logstore.errors import (
     ClientClosedError,
@@ -41,11 +41,9 @@ from logstore.record import Columns, Record
 if TYPE_CHECKING:
     from types import TracebackType
 
-T = TypeVar("T")
 OnPartitions = Callable[[list[TopicPartition]], None]
 Offsets = Mapping[tuple[str, int], int] | Mapping[TopicPartition, int]
 RESETS = {"earliest": OffsetSpec.EARLIEST, "latest": OffsetSpec.LATEST, "error": None}
-RETRY_SECONDS = 0.1
 ITERATION_SECONDS = 0.5  # of one poll of an iteration, between which it sees that it was closed
 
 
@@ -63,6 +61,15 @@ class PartitionRecords(NamedTuple):
     topic: str
     partition: int
     records: list[Record]
+
+
+class GroupOffsets(NamedTuple):
+    """How far a member of a group has read: offset of the next record by partition."""
+
+    group_id: str
+    offsets: Mapping[TopicPartition, int]
+    member_id: str = ""
+    member_epoch: int = -1
 
 
 class Consumer:
@@ -108,6 +115,10 @@ class Consumer:
         self._store = store
         self._group = group
         self._reset = RESETS[auto_offset_reset]
+        self._clock = clock or SystemClock()
+        self._starts = StartingPoints(
+            store, group, self._reset, retry_seconds=request_timeout, clock=self._clock
+        )
         self._auto_commit_interval = auto_commit_interval if group and enable_auto_commit else None
         self._instance_id = group_instance_id
         self._client_id = client_id
@@ -117,7 +128,6 @@ class Consumer:
         self._wait_max = max_poll_interval / 3  # a long poll is no missing poll
         self._max_poll_records = max_poll_records
         self._request_timeout = request_timeout
-        self._clock = clock or SystemClock()
         self._reader = store.open_reader(
             bytes_max=fetch_bytes_max,
             partition_bytes_max=partition_bytes_max,
@@ -339,7 +349,7 @@ class Consumer:
             if item.error is None:
                 self._ahead.add(part, item.data)
             elif isinstance(item.error, OffsetOutOfRangeError) and self._reset is not None:
-                self._start_at(self._look_up([part], self._reset))
+                self._start_at(self._starts.look_up([part], self._reset))
             else:
                 return item.error
         except LogStoreError as error:
@@ -358,16 +368,16 @@ class Consumer:
         self._start_at({TopicPartition(topic, partition): offset})
 
     def seek_to_beginning(self, partitions: Iterable[tuple[str, int]] = ()) -> None:
-        self._start_at(self._look_up(self._named(partitions), OffsetSpec.EARLIEST))
+        self._start_at(self._starts.look_up(self._named(partitions), OffsetSpec.EARLIEST))
 
     def seek_to_end(self, partitions: Iterable[tuple[str, int]] = ()) -> None:
-        self._start_at(self._look_up(self._named(partitions), OffsetSpec.LATEST))
+        self._start_at(self._starts.look_up(self._named(partitions), OffsetSpec.LATEST))
 
     def seek_to_timestamp(
         self, timestamp_ms: int, partitions: Iterable[tuple[str, int]] = ()
     ) -> None:
         """To the first record at or after the time, or the end where there is none."""
-        self._start_at(self._look_up(self._named(partitions), timestamp_ms))
+        self._start_at(self._starts.look_up(self._named(partitions), timestamp_ms))
 
     def pause(self, *partitions: tuple[str, int]) -> None:
         for part in self._named(partitions):
@@ -390,21 +400,6 @@ class Consumer:
         for part in named:
             self._positions.require(part)
         return named or sorted(self._positions)
-
-    def _look_up(
-        self, parts: Sequence[TopicPartition], timestamp_ms: int
-    ) -> dict[TopicPartition, int]:
-        found: dict[TopicPartition, int] = {}
-        missing: list[TopicPartition] = []
-        queries = [OffsetQuery(*part, timestamp_ms) for part in parts]
-        for part, answer in zip(parts, self._store.list_offsets(queries), strict=True):
-            if answer.error is not None:
-                raise answer.error
-            if answer.offset < 0:
-                missing.append(part)
-            else:
-                found[part] = answer.offset
-        return found | (self._look_up(missing, OffsetSpec.LATEST) if missing else {})
 
     def _start_at(self, offsets: Mapping[TopicPartition, int]) -> None:
         for part, offset in offsets.items():
@@ -450,6 +445,19 @@ class Consumer:
         if on_done is not None:
             pending.add_done_callback(lambda done: tell(on_done, done.error))
 
+    def group_offsets(self) -> GroupOffsets:
+        """The positions, and who says so: for Producer.send_offsets, which commits them in a
+        transaction. A consumer read for that is used with enable_auto_commit=False."""
+        if self._group is None:
+            raise InvalidRequestError("committed offsets need a group; this consumer has none")
+        session = self._session
+        return GroupOffsets(
+            self._group,
+            {part: self._positions.require(part) for part in self._positions},
+            "" if session is None else session.member_id,
+            -1 if session is None else session.member_epoch,
+        )
+
     def _commit(self, offsets: Offsets) -> Pending[None]:
         if self._group is None:
             raise InvalidRequestError("a commit needs a group; this consumer has none")
@@ -494,39 +502,8 @@ class Consumer:
 
     def _take(self, parts: Iterable[TopicPartition]) -> None:
         wanted = sorted(set(parts))
-        self._start_at(self._starting_points(wanted))
+        self._start_at(self._starts.of(wanted))
         _tell(self._on_assigned, wanted)
-
-    def _starting_points(self, parts: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        """Committed offsets, and where there is none what auto_offset_reset says."""
-        found: dict[TopicPartition, int] = {}
-        if self._group is not None and parts:
-            committed = self._retry(lambda: self._store.committed_offsets(self._group or "", parts))
-            found = {
-                TopicPartition(item.topic, item.partition): item.offset
-                for item in committed
-                if item.offset >= 0
-            }
-        missing = [part for part in parts if part not in found]
-        if missing and self._reset is None:
-            raise OffsetOutOfRangeError(
-                f"group {self._group!r} has no committed offset for {missing[0].topic}-"
-                f"{missing[0].partition}, and auto_offset_reset is 'error'"
-            )
-        if missing and self._reset is not None:
-            reset = self._reset
-            found |= self._retry(lambda: self._look_up(missing, reset))
-        return found
-
-    def _retry(self, call: Callable[[], T]) -> T:
-        deadline = self._clock.monotonic() + self._request_timeout
-        while True:
-            try:
-                return call()
-            except LogStoreError as error:
-                if not error.retriable or self._clock.monotonic() >= deadline:
-                    raise
-                time.sleep(RETRY_SECONDS)
 
     def _give_up(self, parts: set[TopicPartition], session: GroupSession | None) -> None:
         try:

@@ -11,6 +11,7 @@ from logstore import api
 from logstore.client.consumer import Consumer
 from logstore.client.driver import DriverThread
 from logstore.client.producer import Producer
+from logstore.client.transactional_producer import TransactionalProducer
 from logstore.clock import Clock, SystemClock
 from logstore.config import StoreConfig
 from logstore.errors import TopicExistsError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from logstore.remote import RemoteConfig
 
-C = TypeVar("C", Producer, Consumer)
+C = TypeVar("C", bound=Producer | Consumer)
 
 
 def open(  # noqa: A001
@@ -124,6 +125,12 @@ class Store:
     def producer(self, **options: Any) -> Producer:
         """A new producer; `options` are those of Producer."""
         return self._keep(Producer(self.log_store, **options))
+
+    def transactional_producer(
+        self, transactional_id: str, **options: Any
+    ) -> TransactionalProducer:
+        """A new producer that sends in transactions; `options` are its own and Producer's."""
+        return self._keep(TransactionalProducer(self.log_store, transactional_id, **options))
 
     def consumer(self, *topics: str, **options: Any) -> Consumer:
         """A new consumer of these topics; `options` are those of Consumer."""

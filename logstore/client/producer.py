@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from logstore.api import Acks, Appended, LogStore
 from logstore.client.delivery import Deliveries, Delivery
 from logstore.client.partitioners import find_hash
 from logstore.client.producer_core import Batch, PartitionQueue, ProducerSettings
 from logstore.client.producer_topic import ProducerTopic, Share
+from logstore.client.transaction import TransactionSession
 from logstore.clock import Clock, SystemClock
 from logstore.errors import (
     BufferFullError,
     ClientClosedError,
     InvalidRequestError,
+    InvalidTransactionStateError,
     LogStoreError,
     RequestTimeoutError,
     UnknownPartitionError,
@@ -61,6 +63,8 @@ class Producer:
     idempotent: a batch sent again is stored once, and order holds with many in flight.
     """
 
+    _session: TransactionSession | None = None  # of a TransactionalProducer
+
     def __init__(
         self,
         store: LogStore,
@@ -92,6 +96,7 @@ class Producer:
             linger=linger_ms / 1000,
             delivery_timeout=delivery_timeout,
             idempotent=idempotent and ACKS[acks] is Acks.ALL,
+            is_transactional=self._session is not None,
         )
         self._buffer_bytes_max = buffer_bytes_max
         self._block_seconds = block_seconds
@@ -133,6 +138,8 @@ class Producer:
             timestamp_ms = self._now_ms()
         pairs = () if headers is None else _pairs(headers)
         with self._lock:
+            if self._session is not None:
+                self._session.check_open()
             if partition is not None:
                 queue = state.queue(partition)
             elif key is not None:
@@ -197,6 +204,8 @@ class Producer:
                 None,
             )
             with self._lock:
+                if self._session is not None:
+                    self._session.check_open()
                 target = queue or state.sticky
                 if queue is None and target.filling is None:
                     target = state.next_sticky()
@@ -249,6 +258,8 @@ class Producer:
             ):
                 raise RequestTimeoutError(f"not everything was stored within {timeout} s")
 
+    # --- the end ----------------------------------------------------------------------------
+
     @property
     def closed(self) -> bool:
         return self._closing
@@ -276,7 +287,7 @@ class Producer:
             if threading.current_thread() is not self._thread:
                 self._thread.join()
 
-    def __enter__(self) -> Producer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -423,6 +434,12 @@ class Producer:
         return max(0.0, min(dues) - now) if dues else None
 
     def _renew(self, queues: Sequence[PartitionQueue]) -> None:
+        if self._session is not None:
+            with self._lock:
+                doomed = self._session.join(queues)
+            for batch in doomed:
+                self._finish(batch, InvalidTransactionStateError("the transaction has failed"))
+            return
         try:
             identity = self._store.init_producer()
         except LogStoreError as error:
@@ -444,12 +461,15 @@ class Producer:
     def _dispatch(self, batch: Batch) -> None:
         queue = batch.queue
         if batch.data is None and batch.builder is not None:
-            batch.data, batch.builder = batch.builder.build(), None
+            batch.data = batch.builder.build(is_transactional=self._settings.is_transactional)
+            batch.builder = None
             with self._lock:
                 self._buffered_bytes += len(batch.data) - batch.charge
                 batch.charge = len(batch.data)
         data = batch.data
         assert data is not None
+        if self._session is not None:
+            self._session.has_work = True
         if batch.identity is not None:
             with_producer(
                 data,
@@ -483,6 +503,8 @@ class Producer:
         with self._lock:
             if self._unfinished.pop(batch, _GONE) is _GONE:  # given up by close
                 return
+            if self._session is not None and isinstance(outcome, LogStoreError):
+                self._session.fail(outcome)
         if isinstance(outcome, LogStoreError):
             batch.pending.set_error(outcome)
         else:

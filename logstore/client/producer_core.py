@@ -49,6 +49,7 @@ class ProducerSettings:
     retry_backoff: float = 0.05
     retry_backoff_max: float = 1.0
     idempotent: bool = True
+    is_transactional: bool = False
 
     @property
     def in_flight_max(self) -> int:
@@ -243,6 +244,15 @@ class PartitionQueue:
         self.next_sequence = 0
         for batch in self.ready:
             batch.identity = None
+
+    def drop_unsent(self) -> list[Batch]:
+        """Give up what is not on its way; the batches, oldest first."""
+        self.seal()
+        dropped = list(self.ready)
+        self.ready.clear()
+        for batch in dropped:
+            self.gave_up(batch)
+        return dropped
 
     def _is_gap_explained(self, batch: Batch, error: LogStoreError) -> bool:
         """What was sent behind a batch that failed, or whose answer is not here yet, finds a gap.

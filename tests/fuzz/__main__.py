@@ -37,7 +37,7 @@ def attack(
         result = running.pop(0).result()
         results.append(result)
         print(
-            f"{result.target:18} {result.executions:>11,} executions {result.rate:>9,.0f}/s "
+            f"{result.target:20} {result.executions:>11,} executions {result.rate:>9,.0f}/s "
             f"{result.ways:>5} ways" + ("  FINDING" if result.finding else ""),
             flush=True,
         )

@@ -17,8 +17,11 @@ from tests.fuzz.targets import (
     offset_values,
     producer_snapshot,
     recovery,
+    rpc_calls,
+    rpc_streams,
     state_file,
     time_index,
+    transaction_records,
 )
 
 TARGETS: tuple[Target, ...] = tuple(
@@ -41,5 +44,8 @@ TARGETS: tuple[Target, ...] = tuple(
         catalog,
         offset_keys,
         offset_values,
+        transaction_records,
+        rpc_calls,
+        rpc_streams,
     )
 )

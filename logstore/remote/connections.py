@@ -65,6 +65,8 @@ def channel_options(config: RemoteConfig) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", config.message_bytes_max),
         ("grpc.keepalive_time_ms", config.keepalive_time_ms),
         ("grpc.keepalive_timeout_ms", config.keepalive_timeout_ms),
+        # By itself the former ends nothing (seen with gRPC 1.85): a minute would pass.
+        ("grpc.http2.ping_timeout_ms", config.keepalive_timeout_ms),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         # A server that was restarted is found again within this, not within two minutes.

@@ -18,6 +18,7 @@ from logstore.remote.connections import Connections
 from tests.remote.proxy import Proxy
 from tests.server.in_process import InProcessServer
 from tests.server.memory_store import MemoryStore
+from tests.support.tcp_proxy import Proxy as FreezingProxy
 
 NOBODY = "127.0.0.1:1"
 
@@ -130,3 +131,15 @@ def test_stores_of_one_process_have_connections_of_their_own(server: InProcessSe
     first.close()
     assert second.describe_store().cluster_id
     second.close()
+
+
+def test_a_connection_nobody_answers_on_is_given_up(memory_server: InProcessServer) -> None:
+    config = RemoteConfig(keepalive_time_ms=1_000, keepalive_timeout_ms=1_000)
+    with FreezingProxy(memory_server.address) as proxy:
+        store = connect_store(proxy.address, config=config)
+        store.create_topic(TopicSpec("t"))
+        assert proxy.freeze() == 1
+        started = time.monotonic()
+        assert store.describe_topics(["t"])  # over a new connection
+        assert time.monotonic() - started < 10
+        store.close()

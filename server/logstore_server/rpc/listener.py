@@ -87,6 +87,8 @@ def server_options(config: RpcConfig) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", config.streams_per_connection_max),
         ("grpc.keepalive_time_ms", config.keepalive_time_ms),
         ("grpc.keepalive_timeout_ms", config.keepalive_timeout_ms),
+        # By itself the former ends nothing (seen with gRPC 1.85): a minute would pass.
+        ("grpc.http2.ping_timeout_ms", config.keepalive_timeout_ms),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", config.client_ping_interval_ms_min),
         ("grpc.http2.max_pings_without_data", 0),

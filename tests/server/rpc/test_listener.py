@@ -14,6 +14,7 @@ from logstore_server.config import RpcConfig
 from tests.server.in_process import InProcessServer
 from tests.server.memory_store import MemoryStore
 from tests.server.rpc.stubs import TIMEOUT, Requests, Stubs, batch, refused
+from tests.support.tcp_proxy import Proxy
 
 
 @pytest.mark.parametrize("name", ["", "logstore.v1.ProduceService", "logstore.v1.GroupService"])
@@ -142,3 +143,18 @@ def test_a_deadline_ends_the_call_and_the_server_goes_on(
     assert refused(memory_stubs.produce.Produce, request, timeout=0.2) == (code, "")
     threading.Timer(0.1, memory.release).start()
     assert memory_stubs.append("t", b"y").base_offset == 1  # the first one was stored all the same
+
+
+def test_a_client_that_does_not_answer_is_let_go(memory: MemoryStore) -> None:
+    rpc = RpcConfig(keepalive_time_ms=1_000, keepalive_timeout_ms=1_000)
+    with (
+        InProcessServer(memory, rpc=rpc) as server,
+        Proxy(server.address) as proxy,
+        Stubs(proxy.address) as stubs,
+    ):
+        stubs.create("t")
+        assert proxy.freeze() == proxy.held() == 1
+        deadline = time.monotonic() + 15
+        while proxy.held():
+            assert time.monotonic() < deadline, "the server still holds its connection"
+            time.sleep(0.05)

@@ -9,6 +9,7 @@ from logstore.record.batch import (
     is_transactional,
     iter_batches,
     patch_offsets,
+    records_body,
     validate_batch,
     with_log_append_time,
     with_producer,
@@ -18,6 +19,7 @@ from logstore.record.columns import BytesColumn, Columns, concat_columns, decode
 from logstore.record.committed import committed_runs
 from logstore.record.compression import CODEC_NAMES, codec_code
 from logstore.record.control import Marker, encode_marker, marker_of
+from logstore.record.filtering import empty_batch, filter_batch
 from logstore.record.format import (
     HEADER_BYTES,
     NO_PRODUCER_EPOCH,
@@ -54,8 +56,10 @@ __all__ = [
     "concat_columns",
     "decode_columns",
     "decode_records",
+    "empty_batch",
     "encode_batch",
     "encode_marker",
+    "filter_batch",
     "header_prefix",
     "is_compiled",
     "is_transactional",
@@ -63,6 +67,7 @@ __all__ = [
     "marker_of",
     "parse_header",
     "patch_offsets",
+    "records_body",
     "validate_batch",
     "with_log_append_time",
     "with_producer",

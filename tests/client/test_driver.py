@@ -19,7 +19,9 @@ class DrivenStore:
     """The driver's side of a store; says what was called."""
 
     def __init__(self) -> None:
-        self.flushes = self.ticks = 0
+        self.flushes = self.ticks = self.maintained = 0
+        self.may_finish = threading.Event()
+        self.may_finish.set()
         self.deadline: float | None = None
         self.error: Exception | None = None
         self.on_flush: Callable[[], None] = lambda: None
@@ -48,7 +50,11 @@ class DrivenStore:
             raise error
 
     def run_maintenance(self) -> None:
-        pass
+        with self._changed:
+            self.maintained += 1
+            self.deadline = None
+            self._changed.notify_all()
+        assert self.may_finish.wait(SECONDS_MAX)
 
     def wait_for(self, done: Callable[[], bool]) -> None:
         with self._changed:
@@ -70,6 +76,24 @@ def test_it_flushes_when_told_and_ticks_when_due() -> None:
     ticks = store.ticks
     store.on_flush()
     assert (store.flushes, store.ticks) == (1, ticks), "it has stopped"
+
+
+def test_a_long_maintenance_delays_neither_flush_nor_tick() -> None:
+    store, clock = DrivenStore(), SystemClock()
+    store.may_finish.clear()
+    store.deadline = clock.monotonic()
+    driver = DriverThread(store, clock)  # type: ignore[arg-type]
+    store.wait_for(lambda: store.maintained == 1)
+    store.on_flush()
+    store.wait_for(lambda: store.flushes == 1)
+    store.deadline = clock.monotonic()
+    ticks = store.ticks
+    store.on_deadline()
+    store.wait_for(lambda: store.ticks > ticks)
+    assert store.maintained == 1, "it is still at the first"
+    store.may_finish.set()
+    store.wait_for(lambda: store.maintained == 2)
+    driver.stop()
 
 
 @pytest.mark.parametrize(
@@ -113,12 +137,12 @@ def test_what_nobody_waits_for_becomes_visible_within_the_flush_interval(tmp_pat
             assert [record.value for record in consumer.poll(SECONDS_MAX)] == [b"x"]
 
 
-def test_closing_the_store_ends_the_thread(tmp_path: Path) -> None:
+def test_closing_the_store_ends_the_threads(tmp_path: Path) -> None:
     def drivers() -> set[str]:
         names = {thread.name for thread in threading.enumerate()}
         return {name for name in names if name.startswith("logstore-")}
 
     before = drivers()
     with logstore.open(tmp_path / "data"):
-        assert drivers() - before == {"logstore-driver"}
+        assert drivers() - before == {"logstore-driver", "logstore-maintenance"}
     assert drivers() == before

@@ -575,5 +575,6 @@ class ServedLogStore(LogStore, Protocol):
         ...
 
     def run_maintenance(self) -> None:
-        """Blocks: retention, expiry of offsets; cheap when nothing is due."""
+        """Blocks: retention, expiry of offsets, a bounded part of a compaction; cheap when nothing
+        is due. If more is left of the compaction, next_deadline is now."""
         ...

@@ -34,6 +34,7 @@ TRANSACTIONS_TOPIC = "__transaction_state"
 INTERNAL_TOPICS = frozenset(
     {CATALOG_TOPIC, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, "__share_group_state"}
 )
+COMPACTED_TOPICS = frozenset({OFFSETS_TOPIC, TRANSACTIONS_TOPIC})
 TOPIC_NAME_LENGTH_MAX = 249  # Kafka's: the directory "<name>-<partition>" fits in 255 bytes
 PARTITIONS_PER_TOPIC_MAX = 10_000
 PRODUCER_ID_MAX = (1 << 63) - 1
@@ -89,6 +90,13 @@ class CatalogState:
         return CatalogState(topics, next_producer_id)
 
 
+def internal_config(name: str) -> Mapping[str, str]:
+    """The overrides of a topic of logstore's own. They are not taken from its record, so that what
+    they are now holds in stores that were made before."""
+    config = {"durability": "fsync", "segment_bytes": str(64 << 20)}
+    return config | {"cleanup_policy": "compact"} if name in COMPACTED_TOPICS else config
+
+
 def _apply_topic(topics: dict[str, Topic], name: str, value: bytes | None) -> None:
     if value is None:
         topics.pop(name, None)
@@ -97,11 +105,12 @@ def _apply_topic(topics: dict[str, Topic], name: str, value: bytes | None) -> No
     if problem is not None:  # names become directories
         raise ValueError(problem)
     body = _body(value)
+    overrides = {str(k): str(v) for k, v in body["configs"].items()}
     topics[name] = Topic(
         name=name,
         topic_id=uuid.UUID(body["id"]),
         partitions=_whole(body["partitions"], 1, PARTITIONS_PER_TOPIC_MAX),
-        overrides={str(k): str(v) for k, v in body["configs"].items()},
+        overrides=internal_config(name) if name in INTERNAL_TOPICS else overrides,
     )
 
 

@@ -26,20 +26,25 @@ class ConfigKey:
     choices: tuple[str, ...] = ()
     minimum: int = 0
     maximum: int = 0
+    is_fraction: bool = False
 
     @property
     def allowed(self) -> str:
         if self.choices:
             return "one of " + ", ".join(self.choices)
-        return f"a whole number from {self.minimum} to {self.maximum}"
+        kind = "number" if self.is_fraction else "whole number"
+        return f"a {kind} from {self.minimum} to {self.maximum}"
 
-    def parse(self, text: str) -> int | str:
+    def parse(self, text: str) -> int | float | str:
+        """Raises InvalidConfigError. A choice of several words may name them in any order."""
         if self.choices:
-            if text in self.choices:
-                return text
+            words = sorted(word.strip() for word in text.split(","))
+            if ",".join(words) in self.choices:
+                return ",".join(words)
         else:
+            number: int | float
             try:
-                number = int(text)
+                number = float(text) if self.is_fraction else int(text)
             except ValueError:
                 number = self.minimum - 1
             if self.minimum <= number <= self.maximum:
@@ -54,6 +59,10 @@ class ConfigKey:
 
 def _number(name: str, default: int, minimum: int, maximum: int, documentation: str) -> ConfigKey:
     return ConfigKey(name, str(default), documentation, minimum=minimum, maximum=maximum)
+
+
+def _fraction(name: str, default: float, documentation: str) -> ConfigKey:
+    return ConfigKey(name, str(default), documentation, maximum=1, is_fraction=True)
 
 
 def _choice(name: str, choices: tuple[str, ...], documentation: str) -> ConfigKey:
@@ -110,8 +119,23 @@ TOPIC_CONFIGS: dict[str, ConfigKey] = {
         ),
         _choice(
             "cleanup_policy",
-            ("delete",),
-            "What becomes of old segments: delete follows the retention configs.",
+            ("delete", "compact", "compact,delete"),
+            "What becomes of old segments: delete follows the retention configs; compact keeps the "
+            "last record of each key, whatever their age, and takes no record without a key.",
+        ),
+        _number(
+            "delete_retention_ms", DAY_MS, 0, INT64_MAX // 2,
+            "A record without a value (it deletes its key) stays this long after the compaction "
+            "that first saw it, for readers that are behind.",
+        ),
+        _fraction(
+            "min_cleanable_dirty_ratio", 0.5,
+            "A partition is compacted when this share of its closed segments, in bytes, was not "
+            "compacted yet.",
+        ),
+        _number(
+            "min_compaction_lag_ms", 0, 0, INT64_MAX,
+            "Segments whose newest record is younger than this are not compacted yet.",
         ),
     )
 }  # fmt: skip
@@ -132,6 +156,18 @@ class TopicConfig:
     message_timestamp_type: str
     partitioner: str
     cleanup_policy: str
+    delete_retention_ms: int
+    min_cleanable_dirty_ratio: float
+    min_compaction_lag_ms: int
+
+    @property
+    def is_compacted(self) -> bool:
+        return self.cleanup_policy != "delete"
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether retention_ms and retention_bytes count."""
+        return self.cleanup_policy != "compact"
 
     @classmethod
     def from_overrides(cls, overrides: Mapping[str, str]) -> TopicConfig:
@@ -229,6 +265,7 @@ class StoreConfig:
     partitions_max: int = 20_000
     waiters_max: int = 100_000
     retention_check_interval_ms: int = 30_000
+    compaction_memory_bytes: int = 64 * MIB  # of the map from keys to offsets: 2 million keys
     offsets_topic_partitions: int = 1
     flush_threads: int = 8  # files synced side by side in one flush round
     syncfs_threshold: int = 4  # from this many dirty files on, one syncfs replaces them
@@ -242,6 +279,7 @@ class StoreConfig:
         _check_range(self, "partitions_max", 1, 1_000_000)
         _check_range(self, "waiters_max", 1, 100_000_000)
         _check_range(self, "retention_check_interval_ms", 1, DAY_MS)
+        _check_range(self, "compaction_memory_bytes", 4 * KIB, 64 * GIB)
         _check_range(self, "offsets_topic_partitions", 1, 50)
         _check_range(self, "flush_threads", 1, 256)
         _check_range(self, "syncfs_threshold", 1, 1_000_000)

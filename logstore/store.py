@@ -34,7 +34,7 @@ from logstore.flush_wait import pending_flush
 from logstore.fs import FileSystem, RealFileSystem
 from logstore.group import GroupCoordinator, check_group_id
 from logstore.journal import Journal
-from logstore.log import PartitionLog
+from logstore.log import Cleaner, PartitionLog
 from logstore.pending import Pending
 from logstore.reader import LeasedFetch, LocalReader, OneShot, next_offset
 from logstore.record import is_transactional, parse_header
@@ -94,6 +94,7 @@ class LocalLogStore:
         except BaseException:
             self._lock_file.release()
             raise
+        self._cleaner = Cleaner(self._table.all_logs, secret=new_id().bytes)
         self._maintenance_due = clock.monotonic()
 
     @classmethod
@@ -502,7 +503,7 @@ class LocalLogStore:
             self._groups.next_deadline(),
             self._flusher.next_deadline(),
             self._transactions.next_deadline(),
-            self._maintenance_due,
+            self._clock.monotonic() if self._cleaner.is_busy else self._maintenance_due,
         )
         return min(deadline for deadline in deadlines if deadline is not None)
 
@@ -520,15 +521,16 @@ class LocalLogStore:
         if self._closed:
             return
         self._transactions.run_due()
-        if now < self._maintenance_due:
-            return
-        self._maintenance_due = now + self._config.retention_check_interval_ms / 1000
-        now_ms = self._clock.now_ms()
-        for log in self._table.all_logs():
-            log.apply_retention(now_ms)
-            log.expire_producers(now_ms, self._config.transaction.producer_retention_ms)
-        self._transactions.expire()
-        self._groups.expire_offsets()
+        if now >= self._maintenance_due:
+            self._maintenance_due = now + self._config.retention_check_interval_ms / 1000
+            now_ms = self._clock.now_ms()
+            for log in self._table.all_logs():
+                log.apply_retention(now_ms)
+                log.expire_producers(now_ms, self._config.transaction.producer_retention_ms)
+            self._transactions.expire()
+            self._groups.expire_offsets()
+            self._cleaner.begin()
+        self._cleaner.step()
 
     def _announce_deadline(self) -> None:
         """Tell the driver, whose next tick may have been planned for later than is now needed."""
@@ -549,6 +551,7 @@ class LocalLogStore:
             return
         self._closed = True
         try:
+            self._cleaner.close()
             self._groups.close()
             self._table.close()
         finally:

@@ -42,8 +42,6 @@ from logstore.store_files import (
     retired_directory,
 )
 
-INTERNAL_CONFIG: Mapping[str, str] = {"durability": "fsync", "segment_bytes": str(64 << 20)}
-
 
 @dataclass(frozen=True, slots=True)
 class OpenTopic:
@@ -151,7 +149,9 @@ class TopicTable:
         with self._lock:
             if name in self._open:
                 return self._open[name]
-            return self._create_locked(Topic(name, self._new_id(), partitions, INTERNAL_CONFIG))
+            return self._create_locked(
+                Topic(name, self._new_id(), partitions, catalog.internal_config(name))
+            )
 
     def delete(self, name: str) -> None:
         """The topic is gone with its record, which is durable when this returns. What cannot be
@@ -282,8 +282,9 @@ class TopicTable:
     # --- partition logs ---------------------------------------------------------------------
 
     def _open_catalog(self) -> PartitionLog:
-        topic = Topic(catalog.CATALOG_TOPIC, catalog.CATALOG_TOPIC_ID, 1, INTERNAL_CONFIG)
-        config = TopicConfig.from_overrides(INTERNAL_CONFIG)
+        overrides = catalog.internal_config(catalog.CATALOG_TOPIC)
+        topic = Topic(catalog.CATALOG_TOPIC, catalog.CATALOG_TOPIC_ID, 1, overrides)
+        config = TopicConfig.from_overrides(overrides)
         directory = f"{self._root}/{partition_directory(topic.name, 0)}"
         if self._fs.exists(f"{directory}/{PartitionLog.IDENTITY_FILE}"):
             return self._open_log(topic, config, 0)

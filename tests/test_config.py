@@ -31,11 +31,33 @@ def test_kafkas_spelling_means_ours() -> None:
         ("retention_ms", "soon", "a whole number from -1"),
         ("segment_bytes", "1", "from 16384 to 2147483647"),
         ("durability", "maybe", "one of fsync, page_cache"),
+        ("min_cleanable_dirty_ratio", "1.5", "a number from 0 to 1"),
+        ("min_cleanable_dirty_ratio", "nan", "a number from 0 to 1"),
+        ("cleanup_policy", "delete,", "one of delete, compact, compact,delete"),
     ],
 )
 def test_a_bad_value_is_told_what_is_allowed(name: str, value: str, allowed: str) -> None:
     with pytest.raises(InvalidConfigError, match=allowed):
         canonical_topic_configs({name: value})
+
+
+def test_what_becomes_of_old_segments() -> None:
+    def config(policy: str) -> TopicConfig:
+        return TopicConfig.from_overrides({"cleanup_policy": policy})
+
+    assert [config(policy).is_compacted for policy in ("delete", "compact", "compact,delete")] == [
+        False,
+        True,
+        True,
+    ]
+    assert [config(policy).is_deleted for policy in ("delete", "compact", "compact,delete")] == [
+        True,
+        False,
+        True,
+    ]
+    assert canonical_topic_configs({"cleanup.policy": "delete, compact"}) == {
+        "cleanup_policy": "compact,delete"
+    }
 
 
 def test_an_unknown_config_is_told_the_known_ones() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from logstore.errors import (
     UnknownTopicError,
 )
 from logstore.follower import FollowerStore
+from logstore.log.segment import Segment
+from logstore.log.swap import CleanedSegment
 from logstore.record import decode_records, encode_batch, iter_batches
 from logstore.store import LocalLogStore
 
@@ -147,4 +150,69 @@ def test_followers_in_other_processes_read_while_the_writer_writes(tmp_path: Pat
             reader.kill()
             reader.communicate()
     assert statuses == [0, 0]
+    store.close()
+
+
+def test_a_follower_reads_on_while_segments_are_replaced_by_compacted_ones(tmp_path: Path) -> None:
+    store = LocalLogStore.open(str(tmp_path))
+    configs = {
+        "segment_bytes": str(16 << 10),
+        "cleanup_policy": "compact",
+        "min_cleanable_dirty_ratio": "0",
+    }
+    store.create_topic(TopicSpec("t", 1, configs))
+    log = store._table.log("t", 0)
+    follower = FollowerStore(str(tmp_path))
+
+    def put(index: int) -> None:
+        batch = encode_batch([value(index)], [b"%d" % (index % 4)], timestamps=index)
+        store.append("t", 0, batch)
+        store.run_flush()
+
+    for index in range(60):
+        put(index)
+        steps = log.cleaner.clean(secret=b"secret") if index % 9 == 8 else iter(())
+        for _ in [*steps, 0]:
+            found = read(follower, "t")
+            latest = {offset % 4: (offset, stored) for offset, stored in found}
+            newest = range(max(0, index - 3), index + 1)
+            assert sorted(latest.values()) == [(offset, value(offset)) for offset in newest]
+    assert store.describe_topics(["t"])[0].partitions[0].size_bytes < 60_000
+    (first, last) = follower.list_offsets(
+        [OffsetQuery("t", 0, 58), OffsetQuery("t", 0, OffsetSpec.MAX_TIMESTAMP)]
+    )
+    assert (first.offset, last.offset) == (58, 59)
+    follower.close()
+    store.close()
+
+
+def test_a_follower_trusts_nothing_that_it_read_while_names_changed_hands(tmp_path: Path) -> None:
+    store = LocalLogStore.open(str(tmp_path))
+    configs = {"segment_bytes": str(16 << 10), "cleanup_policy": "compact"}
+    store.create_topic(TopicSpec("t", 1, configs))
+    for index in range(30):
+        store.append("t", 0, encode_batch([value(index)], [b"k"], timestamps=index))
+        store.run_flush()
+    log = store._table.log("t", 0)
+    follower = FollowerStore(str(tmp_path))
+    assert len(read(follower, "t")) == 30
+    following = follower._logs[next(iter(follower._logs))]
+    looks: list[tuple[bool, int]] = []
+    finish = CleanedSegment.finish
+
+    def finish_and_look(cleaned: CleanedSegment, replaced: Sequence[Segment]) -> None:
+        for each in (None, finish):
+            if each is not None:
+                each(cleaned, replaced)
+            looks.append((following.refresh(), following.read(0, bytes_max=1).data.nbytes))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CleanedSegment, "finish", finish_and_look)
+        for _ in log.cleaner.clean(secret=b"secret"):
+            pass
+    assert looks
+    assert set(looks) == {(False, 0)}
+    assert following.refresh()
+    assert [offset for offset, _ in read(follower, "t")][-1] == 29
+    follower.close()
     store.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from logstore.api import (
     TopicPartition,
     TopicSpec,
 )
+from logstore.catalog import OFFSETS_TOPIC
 from logstore.config import StoreConfig
 from logstore.errors import (
     BatchChecksumError,
@@ -40,7 +42,7 @@ from logstore.errors import (
     UnknownPartitionError,
     UnknownTopicError,
 )
-from logstore.journal import java_string_hash
+from logstore.journal import java_string_hash, replay
 from logstore.record import decode_records, encode_batch, iter_batches
 from logstore.store import LocalLogStore
 
@@ -466,3 +468,32 @@ def test_closing_ends_every_wait(tmp_path: Path) -> None:
     store.close()
     assert told.is_set()
     assert woken.is_set()
+
+
+def test_the_offsets_topic_is_compacted_also_in_a_store_from_before(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("logstore.catalog.COMPACTED_TOPICS", frozenset())
+        with closing(LocalLogStore.open(str(tmp_path))) as before:
+            (topic,) = before.describe_topics([OFFSETS_TOPIC])
+            assert topic.configs["cleanup_policy"] == "delete"
+    with closing(LocalLogStore.open(str(tmp_path))) as store:
+        (topic,) = store.describe_topics([OFFSETS_TOPIC])
+        assert topic.configs["cleanup_policy"] == "compact"
+        assert topic.overrides["cleanup_policy"] == "compact"
+
+
+def test_a_replay_gets_past_a_batch_whose_last_record_was_compacted_away(tmp_path: Path) -> None:
+    with closing(LocalLogStore.open(str(tmp_path))) as store:
+        configs = {"segment_bytes": str(16 << 10), "cleanup_policy": "compact"}
+        store.create_topic(TopicSpec("t", 1, configs))
+        log = store._table.log("t", 0)
+        log.append(encode_batch([b"1", b"1"], [b"a", b"b"]))
+        for _ in range(20):
+            log.append(encode_batch([b"2" * 2000], [b"b"]))
+        log.flush()
+        for _ in log.cleaner.clean(secret=b"secret"):
+            pass
+        found = [(key, value) for key, value, _ in replay(log, LIMIT)]
+        assert found[0] == (b"a", b"1")
+        assert 2 < len(found) < 10
+        assert set(found[1:]) == {(b"b", b"2" * 2000)}

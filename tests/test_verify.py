@@ -6,9 +6,11 @@ import errno
 
 import pytest
 
+from logstore.api import TopicSpec
 from logstore.errors import StoreFormatError
 from logstore.log.format import TIME_ENTRY
-from logstore.record import iter_batches
+from logstore.record import encode_batch, iter_batches
+from logstore.store import LocalLogStore
 from logstore.testing import MemoryFileSystem
 from logstore.verify import Finding, verify_store
 from logstore.verify.findings import Progress, Severity
@@ -288,3 +290,28 @@ def test_a_disk_that_cannot_be_read_is_a_finding() -> None:
     found = findings(memory)
     assert found[0].path == SEALED + ".log"
     assert "cannot be read" in found[0].problem
+
+
+def test_a_compacted_partition_is_sound_and_its_gaps_are_none() -> None:
+    fs = MemoryFileSystem()
+    store = LocalLogStore.open(ROOT, fs=fs)
+    configs = {"cleanup_policy": "compact", "segment_bytes": str(16 << 10)}
+    store.create_topic(TopicSpec("t", 1, configs))
+    log = store._table.log("t", 0)
+    for sequence in range(60):
+        fields = {"producer_id": 7 + sequence % 2, "producer_epoch": 0}
+        batch = encode_batch(
+            [bytes(1000)] * 2,
+            [b"%d" % (sequence % 5), b"%d" % sequence],
+            base_sequence=sequence // 2 * 2,
+            **fields,  # type: ignore[arg-type]
+        )
+        log.append(batch)
+        log.flush()
+        if sequence % 25 == 24:
+            for _ in log.cleaner.clean(secret=b"secret"):
+                pass
+    store.alter_topic("t", set_configs={"cleanup_policy": "delete"})
+    assert findings(fs) == []
+    store.close()
+    assert findings(fs) == []

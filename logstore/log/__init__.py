@@ -1,5 +1,6 @@
 """One partition's log on disk, and what the partitions of a store share. See README.md."""
 
+from logstore.log.cleaner import Cleaner
 from logstore.log.flush import Flusher
 from logstore.log.follower import FollowerLog
 from logstore.log.lease import Lease
@@ -10,6 +11,7 @@ from logstore.log.transactions import AbortedTransaction
 
 __all__ = [
     "AbortedTransaction",
+    "Cleaner",
     "Flusher",
     "FollowerLog",
     "Lease",

@@ -15,6 +15,7 @@ from itertools import pairwise
 from logstore.errors import CorruptDataError
 from logstore.fs import FileSystem, replace_file
 from logstore.log.format import (
+    CLEANED_FILE,
     IDENTITY_FILE,
     LEADER_EPOCH_FILE,
     LOG_START_FILE,
@@ -80,12 +81,24 @@ def check_identity(fs: FileSystem, directory: str, topic_id: uuid.UUID) -> None:
         )
 
 
-# --- log-start-offset-checkpoint: "0\n1\norders 3 1204" ---------------------------------------
+# --- log-start-offset-checkpoint, cleaner-offset-checkpoint: "0\n1\norders 3 1204" -------------
 
 
 def read_log_start(fs: FileSystem, directory: str) -> int:
     """0 if there is none; raises CorruptDataError."""
-    path = f"{directory}/{LOG_START_FILE}"
+    return _read_offset(fs, directory, LOG_START_FILE)
+
+
+def read_cleaned_offset(fs: FileSystem, directory: str) -> int:
+    """0, which costs a longer cleaning and nothing else, if there is none or it is damaged."""
+    try:
+        return _read_offset(fs, directory, CLEANED_FILE)
+    except CorruptDataError:
+        return 0
+
+
+def _read_offset(fs: FileSystem, directory: str, name: str) -> int:
+    path = f"{directory}/{name}"
     text = read_text(fs, path)
     if text is None:
         return 0
@@ -105,6 +118,14 @@ def write_log_start(
     """Durable when it returns. Raises OSError."""
     content = f"0\n1\n{topic} {partition} {offset}\n"
     replace_file(fs, directory, LOG_START_FILE, content.encode())
+
+
+def write_cleaned_offset(
+    fs: FileSystem, directory: str, *, topic: str, partition: int, offset: int
+) -> None:
+    """As write_log_start."""
+    content = f"0\n1\n{topic} {partition} {offset}\n"
+    replace_file(fs, directory, CLEANED_FILE, content.encode())
 
 
 # --- leader-epoch-checkpoint: "0\n2\n0 0\n1 1204" ---------------------------------------------

@@ -84,9 +84,10 @@ def decode_sums(data: bytes) -> BlockSums:
     return BlockSums(crcs, len(crcs) * BLOCK_BYTES, False)
 
 
-def read_sums(fs: FileSystem, stem: str) -> BlockSums:
-    """Of the segment with that stem; NO_SUMS if it has no sidecar. Raises OSError."""
-    path = stem + CHECKSUMS_SUFFIX
+def read_sums(fs: FileSystem, stem: str, *, state: str = "") -> BlockSums:
+    """Of the segment with that stem; NO_SUMS if it has no sidecar. `state`: what follows the
+    suffix of the file. Raises OSError."""
+    path = stem + CHECKSUMS_SUFFIX + state
     if not fs.exists(path):
         return NO_SUMS
     file = fs.open(path, write=False)
@@ -107,13 +108,15 @@ class SumsWriter:
 
     __slots__ = ("_crcs", "_fs", "_path", "_written")
 
-    def __init__(self, fs: FileSystem, stem: str, *, keep_bytes: int | None = None) -> None:
+    def __init__(
+        self, fs: FileSystem, stem: str, *, keep_bytes: int | None = None, state: str = ""
+    ) -> None:
         """Goes on behind the entries that are there. Recovery says of how many bytes of the log it
         believes them (`keep_bytes`), and gets a new file: a write-back of the old one that failed
         is no failure of what is written now. Raises OSError."""
         self._fs = fs
-        self._path = stem + CHECKSUMS_SUFFIX
-        sums = read_sums(fs, stem)
+        self._path = stem + CHECKSUMS_SUFFIX + state
+        sums = read_sums(fs, stem, state=state)
         count = sums.size // BLOCK_BYTES
         if keep_bytes is not None:
             count = min(count, keep_bytes // BLOCK_BYTES)

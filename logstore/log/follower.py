@@ -3,21 +3,32 @@
 The state file says how far: high watermark, log start, and a number that changes with the list of
 segments. `refresh` takes that over; reads then work on it like the writer's own (LogView). A
 segment that was removed meanwhile makes its offsets out of range.
+
+A cleaned segment has the name of one it replaced. The number of the list says so before the names
+change hands, and changes again when that is done: until then the list is not looked at, and what
+was read while the number changed is thrown away.
 """
 
 from __future__ import annotations
 
 import errno
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from logstore.config import StoreConfig
-from logstore.errors import InvalidBatchError, OffsetOutOfRangeError, StorageFailedError
+from logstore.errors import (
+    CorruptDataError,
+    InvalidBatchError,
+    OffsetOutOfRangeError,
+    StorageFailedError,
+)
 from logstore.fs import FileSystem
 from logstore.log.format import (
     INDEX_SUFFIX,
     LOG_SUFFIX,
     OFFSET_ENTRY,
+    REPLACING,
     TIME_ENTRY,
     TIME_INDEX_SUFFIX,
     TIMESTAMP_NONE,
@@ -32,6 +43,8 @@ from logstore.log.transactions import Transactions
 from logstore.record import parse_header
 
 EMPTY = SlotValues(0, 0, 0, 0, 0)
+LOOK_UPS_MAX = 3  # by time, while the writer changes the segments
+Found: TypeAlias = tuple[int, int] | None
 
 
 class FollowerLog:
@@ -86,11 +99,12 @@ class FollowerLog:
     def refresh(self) -> bool:
         """Take over what the writer has published since; whether that is anything new."""
         slot = self._state.read(self._topic_id, self.partition) or EMPTY
-        if slot == self._seen:
+        if slot == self._seen or (self._seen is not None and slot.generation & REPLACING):
             return False
         try:
             if self._seen is None or slot.generation != self._seen.generation:
                 self._bases = self._list_segments()
+                self._forget_all()
             self._arrange(self._visible_end(slot))
             self._publish(slot)
         except OSError:
@@ -106,6 +120,14 @@ class FollowerLog:
         is_same_boot = header is not None and header.boot_id == self._fs.boot_id()[:64]
         end = slot.high_watermark
         return end if is_same_boot else min(end, slot.flushed_offset)
+
+    def _forget_all(self) -> None:
+        """Behind the same names there may be other files now. What was sealed is measured anew,
+        the last one followed from its start."""
+        for segment in self._view.segments:
+            self._cache.forget(segment)
+        self._active = Segment(self._fs, self._directory, -1, created_ms=0)
+        self._view.segments = ()
 
     def _list_segments(self) -> list[int]:
         return sorted(
@@ -204,8 +226,13 @@ class FollowerLog:
     def read(self, offset: int, *, bytes_max: int, cold_ok: bool = True) -> Lease:
         """As PartitionLog.read."""
         try:
-            return self._view.read(offset, bytes_max=bytes_max, up_to=None, cold_ok=cold_ok)
-        except StorageFailedError as failure:
+            lease = self._view.read(offset, bytes_max=bytes_max, up_to=None, cold_ok=cold_ok)
+            if self._is_outdated():
+                lease.close()
+            return lease
+        except (StorageFailedError, CorruptDataError) as failure:
+            if self._is_outdated():
+                return Lease(NO_DATA)
             cause = failure.__cause__
             if isinstance(cause, FileNotFoundError):
                 raise OffsetOutOfRangeError(
@@ -217,11 +244,29 @@ class FollowerLog:
             self._seen = None  # cut by its writer while it was mapped: look again
             return Lease(NO_DATA)
 
+    def _is_outdated(self) -> bool:
+        """Whether the list of segments changed since it was looked at; if so, look again."""
+        slot = self._state.read(self._topic_id, self.partition) or EMPTY
+        return self._seen is None or slot.generation != self._seen.generation
+
     def offset_for_timestamp(self, timestamp_ms: int) -> tuple[int, int] | None:
-        return self._view.offset_for_timestamp(timestamp_ms)
+        return self._look_up(lambda: self._view.offset_for_timestamp(timestamp_ms))
 
     def offset_for_max_timestamp(self) -> tuple[int, int] | None:
-        return self._view.offset_for_max_timestamp()
+        return self._look_up(self._view.offset_for_max_timestamp)
+
+    def _look_up(self, work: Callable[[], Found]) -> Found:
+        for _ in range(LOOK_UPS_MAX - 1):
+            try:
+                found = work()
+            except (StorageFailedError, CorruptDataError):
+                if not self._is_outdated():
+                    raise
+            else:
+                if not self._is_outdated():
+                    return found
+            self.refresh()
+        return work()
 
 
 def _rising(entries: Sequence[tuple[int, int]], limits: tuple[int, int]) -> int:

@@ -9,8 +9,11 @@ A partition directory, all names of a segment made of its base offset in 20 digi
     00000000000000001204.snapshot       producer state at that offset (see producer_state.py)
     00000000000000001204.quarantine     bytes that recovery took out of the log; never read again
     00000000000000000000.log.deleted    on its way out
+    00000000000000000000.log.cleaned    a compacted segment being written (also .index, .timeindex)
+    00000000000000000000.log.swap       and on its way into the place of the old (see swap.py)
     leader-epoch-checkpoint             text, Kafka's: version, count, then "epoch start_offset"
     log-start-offset-checkpoint         text, Kafka's: version, count, then "topic partition offset"
+    cleaner-offset-checkpoint           the same: below it, each key is there once at most
     partition.metadata                  text, Kafka's: the topic's UUID
 
 .index entry, 8 bytes, big-endian, ascending in both fields:
@@ -55,7 +58,8 @@ machine only):
             32  8  flushed offset: everything below it is on disk
             40  8  last stable offset
             48  8  log start offset
-            56  4  segment-list generation: rises when a segment appears or goes
+            56  4  segment-list generation: rises when a segment appears or goes; bit 31 is set
+                   while segments are being replaced by cleaned ones of the same names
             60  4  CRC-32C of the 60 bytes before
 
 Numbers that were written to disk never change their meaning. A new layout of the state file gets
@@ -75,12 +79,15 @@ CHECKSUMS_SUFFIX: Final = ".crc"
 SNAPSHOT_SUFFIX: Final = ".snapshot"
 QUARANTINE_SUFFIX: Final = ".quarantine"
 DELETED_SUFFIX: Final = ".deleted"
+CLEANED_SUFFIX: Final = ".cleaned"
+SWAP_SUFFIX: Final = ".swap"
 TEMPORARY_SUFFIX: Final = ".tmp"
 SEGMENT_SUFFIXES: Final = (LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, CHECKSUMS_SUFFIX)
 
 IDENTITY_FILE: Final = "partition.metadata"
 LEADER_EPOCH_FILE: Final = "leader-epoch-checkpoint"
 LOG_START_FILE: Final = "log-start-offset-checkpoint"
+CLEANED_FILE: Final = "cleaner-offset-checkpoint"
 TEXT_FILE_BYTES_MAX: Final = 1 << 20  # far above 10,000 unclean starts
 
 OFFSET_ENTRY: Final = struct.Struct(">ii")
@@ -112,6 +119,7 @@ STATE_HEADER_BYTES: Final = 128
 STATE_CLEAN_FLAG: Final = 1
 STATE_SLOT: Final = struct.Struct("<16siIqqqqI")
 STATE_SLOT_BYTES: Final = 64
+REPLACING: Final = 1 << 31  # of the generation
 STATE_SLOTS_STEP: Final = 64  # slots the file grows by: one page
 CHECKSUM: Final = struct.Struct("<I")
 

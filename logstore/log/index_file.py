@@ -143,6 +143,10 @@ class IndexFile:
             self._open().truncate(count * self._entry.size)
             self._allocated = count * self._entry.size
 
+    def make(self) -> None:
+        """Open it, made if it is missing. Raises OSError."""
+        self._open()
+
     def sync(self) -> None:
         if self._file is not None:
             self._file.sync()

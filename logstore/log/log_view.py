@@ -2,7 +2,8 @@
 
 Readers take no lock. `segments` and `published` are immutable values that the partition replaces;
 a reader works on the ones it began with, and pins the segment that it reads. A segment removed in
-between is an offset out of range by then.
+between is an offset out of range by then. One that a cleaned segment replaced in between may have
+been looked up in the files of the other, which have the same names: the reader asks again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from logstore.log.reading import (
     locate,
 )
 from logstore.log.segment import Segment, SegmentFiles
-from logstore.log.segment_cache import SegmentCache
+from logstore.log.segment_cache import SegmentCache, SegmentReplacedError
 from logstore.log.transactions import Transactions
 
 T = TypeVar("T")
@@ -82,6 +83,11 @@ class LogView:
 
     def read(self, offset: int, *, bytes_max: int, up_to: int | None, cold_ok: bool) -> Lease:
         """See PartitionLog.read."""
+        return _again_if_replaced(
+            lambda: self._read(offset, bytes_max=bytes_max, up_to=up_to, cold_ok=cold_ok)
+        )
+
+    def _read(self, offset: int, *, bytes_max: int, up_to: int | None, cold_ok: bool) -> Lease:
         published = self.published
         self.check_offset(offset)
         limit = published.offset if up_to is None else min(published.offset, up_to)
@@ -139,20 +145,30 @@ class LogView:
         try:
             files = self._cache.pin(segment)
             try:
-                return work(Window(segment, files, end=end, cold_ok=cold_ok), files)
+                found = work(Window(segment, files, end=end, cold_ok=cold_ok), files)
             finally:
                 self._cache.unpin(segment)
-        except OSError as error:
+        except Exception as error:
+            if segment.is_replaced:
+                raise SegmentReplacedError from None
+            if not isinstance(error, OSError):
+                raise
             if isinstance(error, FileNotFoundError):
                 self.check_offset(offset)  # removed meanwhile: that offset is gone
             raise StorageFailedError(
                 f"could not read {segment.log_path}: {error}", path=segment.log_path
             ) from error
+        if segment.is_replaced:
+            raise SegmentReplacedError
+        return found
 
     # --- by time ----------------------------------------------------------------------------
 
     def offset_for_timestamp(self, timestamp_ms: int) -> tuple[int, int] | None:
         """See PartitionLog.offset_for_timestamp."""
+        return _again_if_replaced(lambda: self._offset_for_timestamp(timestamp_ms))
+
+    def _offset_for_timestamp(self, timestamp_ms: int) -> tuple[int, int] | None:
         published = self.published
         for segment in self.segments:
             if segment.base_offset >= published.offset:
@@ -166,6 +182,9 @@ class LogView:
 
     def offset_for_max_timestamp(self) -> tuple[int, int] | None:
         """See PartitionLog.offset_for_max_timestamp."""
+        return _again_if_replaced(self._offset_for_max_timestamp)
+
+    def _offset_for_max_timestamp(self) -> tuple[int, int] | None:
         published = self.published
         visible = [part for part in self.segments if part.base_offset < published.offset]
         visible.sort(key=self.max_timestamp, reverse=True)  # stable: the earliest of equals first
@@ -193,6 +212,8 @@ class LogView:
             finally:
                 self._cache.unpin(segment)
         except FileNotFoundError:
+            if segment.is_replaced:
+                raise SegmentReplacedError from None
             return TIMESTAMP_NONE  # removed meanwhile
         except OSError as error:
             raise StorageFailedError(
@@ -231,3 +252,12 @@ class LogView:
             )
 
         return self._with_window(segment, published, find, offset=start, cold_ok=True)
+
+
+def _again_if_replaced(read: Callable[[], T]) -> T:
+    """The list of segments was another before any of them was marked as replaced."""
+    while True:
+        try:
+            return read()
+        except SegmentReplacedError:
+            continue

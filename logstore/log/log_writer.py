@@ -29,6 +29,7 @@ from logstore.errors import LogStoreError, StorageFailedError
 from logstore.fs import FileSystem
 from logstore.log.faults import fresh, is_no_space, storage_error
 from logstore.log.flush import Flusher, FlushPlan
+from logstore.log.format import REPLACING
 from logstore.log.log_view import LogView, Published
 from logstore.log.recovery import Recovered
 from logstore.log.segment import Segment, SegmentFiles, create_segment_file
@@ -46,7 +47,7 @@ from logstore.record import (
 )
 
 if TYPE_CHECKING:
-    from logstore.log.producer_state import ProducerState
+    from logstore.log.producer_state import ProducerEntry, ProducerState
 
 SLOT_INTERVAL = 0.001  # seconds between two writes of the slot for appends that are not flushed
 PREFIX_BYTES = 16  # of a batch: base offset, length, leader epoch; written by the log
@@ -420,7 +421,7 @@ class LogWriter:
 
     def roll_if_expired(self, now_ms: int) -> bool:
         """Roll a segment whose newest record is too old, so that retention can take it too."""
-        keep_ms = self.config.retention_ms
+        keep_ms = self.config.retention_ms if self.config.is_deleted else -1
         try:
             with self._lock:
                 active = self._active
@@ -452,6 +453,37 @@ class LogWriter:
             self._generation += len(doomed)
             self.is_touched = True
             self._write_slot()
+
+    def replace(self, old: Sequence[Segment], new: Segment) -> None:
+        """`new` takes the place of these neighbours, which are sealed."""
+        with self._lock:
+            segments = self._view.segments
+            at = segments.index(old[0])
+            new.next_offset = old[-1].next_offset
+            self._view.segments = (*segments[:at], new, *segments[at + len(old) :])
+            published = self._view.published
+            if published.segment in old:  # nothing was published since it was sealed
+                self._view.published = published._replace(segment=new, position=new.size)
+            self._generation = (self._generation + 1) | REPLACING
+            self.is_touched = True
+            self._write_slot()
+
+    def replaced(self) -> None:
+        """The files are in place: followers may look at them."""
+        with self._lock:
+            self._generation = (self._generation + 1) & ~REPLACING
+            self._write_slot()
+
+    def fail(self, error: LogStoreError) -> None:
+        """The end of writing, found by somebody else."""
+        with self._lock:
+            self._fail(error)
+        self._tell_end(error)
+
+    def producers(self) -> dict[int, ProducerEntry]:
+        """What is known of each now."""
+        with self._lock:
+            return self._producers.entries()
 
     def expire_producers(self, now_ms: int, keep_ms: int) -> int:
         """See ProducerState.expire."""

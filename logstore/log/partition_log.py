@@ -32,10 +32,11 @@ from logstore.fs import FileSystem
 from logstore.log.checkpoint import LeaderEpochs, write_identity, write_log_start
 from logstore.log.faults import fresh, storage_error
 from logstore.log.flush import Flusher
-from logstore.log.format import IDENTITY_FILE
+from logstore.log.format import IDENTITY_FILE, REPLACING
 from logstore.log.lease import Lease
 from logstore.log.log_view import LogView, Published
 from logstore.log.log_writer import Appended, LogWriter
+from logstore.log.partition_cleaner import PartitionCleaner
 from logstore.log.recovery import RecoveryReport, recover
 from logstore.log.retention import expired_segments, remove_segment
 from logstore.log.segment import Segment, create_segment_file
@@ -84,7 +85,8 @@ class PartitionLog:
         self._directory = directory
         self._limits = parts["limits"]
         self._cache = parts["segments"]
-        self._forgetting = threading.Lock()  # one at a time raises the log start or closes
+        # One at a time raises the log start, replaces segments or closes.
+        self._forgetting = threading.Lock()
         slot = parts["slot"]
         found = recover(
             fs,
@@ -124,7 +126,20 @@ class PartitionLog:
             flusher=parts["flusher"],
             found=found,
             view=self._view,
-            generation=(slot.recorded.generation if slot.recorded else 0) + was_unclean,
+            generation=(slot.recorded.generation & ~REPLACING if slot.recorded else 0)
+            + was_unclean,
+        )
+        self.cleaner = PartitionCleaner(
+            fs,
+            directory,
+            topic=self.topic,
+            partition=self.partition,
+            limits=self._limits,
+            clock=parts["clock"],
+            cache=self._cache,
+            writer=self._writer,
+            view=self._view,
+            replacing=self._forgetting,
         )
         if was_unclean:
             self._writer.announce()
@@ -241,7 +256,9 @@ class PartitionLog:
         self._check_size(view.nbytes)
         if not validated:
             header = validate_batch(
-                view, decompressed_bytes_max=self._limits.decompressed_bytes_max
+                view,
+                decompressed_bytes_max=self._limits.decompressed_bytes_max,
+                require_keys=self._writer.config.is_compacted,
             )
             _check_client_may(header)
         elif header is None:
@@ -448,7 +465,10 @@ class PartitionLog:
 
     def abandon(self) -> None:
         """The topic was deleted: no more reads and writes. The caller removes the directory."""
-        self._writer.stop(UnknownTopicError(f"topic {self.topic!r} was deleted", topic=self.topic))
+        with self._forgetting:
+            self._writer.stop(
+                UnknownTopicError(f"topic {self.topic!r} was deleted", topic=self.topic)
+            )
 
 
 def _check_client_may(header: BatchHeader) -> None:

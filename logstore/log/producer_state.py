@@ -89,6 +89,10 @@ class ProducerState:
     def get(self, producer_id: int) -> ProducerEntry | None:
         return self._producers.get(producer_id)
 
+    def entries(self) -> dict[int, ProducerEntry]:
+        """producer id -> what is known of it, as it is now."""
+        return dict(self._producers)
+
     def check(self, header: BatchHeader) -> SeenBatch | None:
         """The batch that `header` repeats; None if it may be appended.
 

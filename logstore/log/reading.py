@@ -271,13 +271,15 @@ def latest_timestamp(
     while position < window.end:
         base, _, behind = window.frame(position)
         if base >= from_offset:
-            latest = max(latest, window.header(position).max_timestamp)
+            header = window.header(position)
+            if header.record_count:
+                latest = max(latest, header.max_timestamp)
         else:  # its latest record may be one of those in front
             columns = decode_columns(
                 window.batch(position, behind),
                 from_offset=from_offset,
                 decompressed_bytes_max=decompressed_bytes_max,
             )
-            latest = max(latest, *columns.timestamps)
+            latest = max([latest, *columns.timestamps])
         position = behind
     return latest

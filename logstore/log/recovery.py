@@ -61,6 +61,7 @@ from logstore.log.salvage import (
 from logstore.log.segment import Segment, SegmentFiles, create_segment_file
 from logstore.log.snapshots import load_snapshot
 from logstore.log.state_file import SlotValues, StateSlot
+from logstore.log.swap import settle_swaps
 from logstore.log.transactions import Transactions
 from logstore.record import BatchHeader, Marker, header_prefix, marker_of
 
@@ -178,7 +179,8 @@ class _Recovery:
     # --- what is there ----------------------------------------------------------------------
 
     def _find_segments(self, log_start: int) -> list[Segment]:
-        """In order, what was left half removed taken away."""
+        """In order, what was left half removed or half replaced put right."""
+        settle_swaps(self._fs, self._directory)
         names = self._fs.list_directory(self._directory)
         bases = sorted(
             base for name in names if (base := parse_offset_name(name, LOG_SUFFIX)) is not None

@@ -26,11 +26,12 @@ def expired_segments(
     """Of the sealed segments the oldest that retention_ms or retention_bytes no longer keeps, and
     those that lie below the log start. `size_bytes`: of the whole partition."""
     expired: list[Segment] = []
+    by_age = config.is_deleted and config.retention_ms >= 0
+    by_size = config.is_deleted and config.retention_bytes >= 0
     excess = size_bytes - config.retention_bytes
     for segment in sealed:
-        latest = max_timestamp(segment) if config.retention_ms >= 0 else -1
-        is_old = config.retention_ms >= 0 and 0 <= latest < now_ms - config.retention_ms
-        is_surplus = config.retention_bytes >= 0 and excess - segment.size >= 0
+        is_old = by_age and 0 <= max_timestamp(segment) < now_ms - config.retention_ms
+        is_surplus = by_size and excess - segment.size >= 0
         if not (is_old or is_surplus or segment.next_offset <= log_start_offset):
             break
         expired.append(segment)
@@ -40,8 +41,12 @@ def expired_segments(
 
 def remove_segment(fs: FileSystem, segment: Segment) -> None:
     """Raises OSError. Maps of it that readers hold stay valid."""
+    remove_files(fs, segment.stem)
+
+
+def remove_files(fs: FileSystem, stem: str) -> None:
     for suffix in SEGMENT_SUFFIXES:
-        path = segment.stem + suffix
+        path = stem + suffix
         if fs.exists(path):
             fs.rename(path, path + DELETED_SUFFIX)
             fs.unlink(path + DELETED_SUFFIX)

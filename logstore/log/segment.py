@@ -55,15 +55,17 @@ HINTS_MAX = 64  # offsets whose position is remembered, enough for that many rea
 class SegmentFiles:
     """The open files of a segment: what the cache opens and closes as one."""
 
-    __slots__ = ("_checks", "_fs", "_map", "_stem", "damage", "log", "offsets", "times")
+    __slots__ = ("_checks", "_fs", "_map", "_state", "_stem", "damage", "log", "offsets", "times")
 
-    def __init__(self, fs: FileSystem, stem: str) -> None:
+    def __init__(self, fs: FileSystem, stem: str, *, state: str = "") -> None:
+        """`state`: a suffix behind those of the files, which are then made."""
         self._fs = fs
-        self.log: File = fs.open(stem + LOG_SUFFIX)
-        self.offsets = IndexFile(fs, stem + INDEX_SUFFIX, OFFSET_ENTRY)
-        self.times = IndexFile(fs, stem + TIME_INDEX_SUFFIX, TIME_ENTRY)
+        self.log: File = fs.open(stem + LOG_SUFFIX + state, create=bool(state))
+        self.offsets = IndexFile(fs, stem + INDEX_SUFFIX + state, OFFSET_ENTRY)
+        self.times = IndexFile(fs, stem + TIME_INDEX_SUFFIX + state, TIME_ENTRY)
         self._map = memoryview(b"")
         self._stem = stem
+        self._state = state
         self._checks: BlockChecks | None = None
         self.damage: tuple[DamagedRange, ...] = ()  # found so far, ascending
 
@@ -71,7 +73,7 @@ class SegmentFiles:
         """Reads the sidecar when it is first asked. Raises OSError."""
         checks = self._checks
         if checks is None:
-            checks = self._checks = BlockChecks(read_sums(self._fs, self._stem))
+            checks = self._checks = BlockChecks(read_sums(self._fs, self._stem, state=self._state))
         return checks
 
     def forget_checks(self) -> None:
@@ -93,6 +95,11 @@ class SegmentFiles:
         self.offsets.drain_failures()
         self.times.drain_failures()
 
+    def make_indexes(self) -> None:
+        """Both are there and open from now on, also without an entry. Raises OSError."""
+        self.offsets.make()
+        self.times.make()
+
     def close(self) -> None:
         self._map = memoryview(b"")
         self.log.close()
@@ -113,6 +120,7 @@ class Segment:
         "hints",
         "is_dirty",
         "is_gone",
+        "is_replaced",
         "max_timestamp_offset",
         "next_offset",
         "offset_entries",
@@ -150,6 +158,7 @@ class Segment:
         self.pins = 0
         self.is_dirty = False  # holds a pin until it is flushed
         self.is_gone = False  # removed from the log; closed with the last pin
+        self.is_replaced = False  # by a cleaned one, whose files have, or will have, the same names
 
     @property
     def log_path(self) -> str:
@@ -205,7 +214,8 @@ class Segment:
             self._first_timestamp = header.max_timestamp
         if self._max_timestamp is None:  # nothing was asked of it since it was opened
             self.load_max_timestamp(files)
-        if self._max_timestamp is None or header.max_timestamp > self._max_timestamp:
+        is_latest = self._max_timestamp is None or header.max_timestamp > self._max_timestamp
+        if is_latest and header.record_count:  # without records it has no timestamp to be found
             self._max_timestamp = header.max_timestamp
             self.max_timestamp_offset = last_offset
         self.add_hint(base_offset, position)
@@ -330,7 +340,7 @@ class Segment:
                 header = parse_header(view, position)
             except InvalidBatchError:
                 break  # damaged: whoever reads it is told
-            if header.max_timestamp > latest:
+            if header.max_timestamp > latest and header.record_count:
                 latest, self.max_timestamp_offset = header.max_timestamp, header.last_offset
             position += header.size_bytes
         self._max_timestamp = latest

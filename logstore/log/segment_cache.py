@@ -17,6 +17,10 @@ from logstore.log.lease import LeaseCounter
 from logstore.log.segment import Segment, SegmentFiles
 
 
+class SegmentReplacedError(Exception):
+    """Internal: a cleaned segment has taken its place, so what was asked has to be asked anew."""
+
+
 class SegmentCache:
     """Shared by all partitions of a store; also counts its leases."""
 
@@ -36,7 +40,10 @@ class SegmentCache:
         return self._dirty >= self.open_segments_max
 
     def pin(self, segment: Segment) -> SegmentFiles:
-        """Its files, opened if need be, which stay open until `unpin`. Raises OSError."""
+        """Its files, opened if need be, which stay open until `unpin`.
+
+        Raises OSError, and SegmentReplacedError instead of opening another's files.
+        """
         with self._lock:
             segment.pins += 1
             files = segment.files
@@ -48,7 +55,7 @@ class SegmentCache:
             with segment.opening:
                 files = segment.files
                 if files is None:
-                    files = segment.files = SegmentFiles(segment.fs, segment.stem)
+                    files = segment.files = _open_files(segment)
         except BaseException:
             self.unpin(segment)
             raise
@@ -70,6 +77,16 @@ class SegmentCache:
                     segment.files = None
                 elif len(self._open) > self.open_segments_max:  # more were pinned at once
                     victims = self._take_victims()
+        for victim in victims:
+            victim.close()
+
+    def adopt(self, segment: Segment, files: SegmentFiles) -> None:
+        """A new segment whose files are open; pinned until `unpin`."""
+        with self._lock:
+            segment.files = files
+            segment.pins += 1
+            self._open[segment] = None
+            victims = self._take_victims()
         for victim in victims:
             victim.close()
 
@@ -116,3 +133,17 @@ class SegmentCache:
                 victims.append(segment.files)
                 segment.files = None
         return victims
+
+
+def _open_files(segment: Segment) -> SegmentFiles:
+    """The flag is set before the names change hands: looked at afterwards, it cannot be missed."""
+    try:
+        files = SegmentFiles(segment.fs, segment.stem)
+    except FileNotFoundError:
+        if segment.is_replaced:
+            raise SegmentReplacedError from None
+        raise
+    if segment.is_replaced:
+        files.close()
+        raise SegmentReplacedError
+    return files

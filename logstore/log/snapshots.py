@@ -8,6 +8,7 @@ not synced itself, since the log can always make it again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from logstore.fs import FileSystem
@@ -88,6 +89,14 @@ def write_snapshot(fs: FileSystem, directory: str, offset: int, content: bytes) 
     fs.rename(path + TEMPORARY_SUFFIX, path)
     for old in snapshot_offsets(fs, directory)[:-SNAPSHOTS_KEPT]:
         fs.unlink(f"{directory}/{offset_name(old)}{SNAPSHOT_SUFFIX}")
+
+
+def drop_snapshots(fs: FileSystem, directory: str, *, below: int) -> None:
+    """Remove older ones; durable with the next sync of the directory. Raises OSError."""
+    for offset in snapshot_offsets(fs, directory):
+        if offset < below:
+            with suppress(FileNotFoundError):  # write_snapshot drops old ones too
+                fs.unlink(f"{directory}/{offset_name(offset)}{SNAPSHOT_SUFFIX}")
 
 
 def snapshot_offsets(fs: FileSystem, directory: str) -> list[int]:

@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 # A deadline that is due but whose work runs in a thread (a flush round, maintenance) stays due
 # until that thread is done; looking again sooner than this would only burn the loop's time.
 TICK_INTERVAL_S_MIN = 0.005
-MAINTENANCE_INTERVAL_S_MIN = 0.25
+MAINTENANCE_INTERVAL_S_MIN = 0.02
 TIMER_S_MAX = 60.0  # also the bound on what a step of the clock can delay
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from logstore.errors import OffsetOutOfRangeError
+from logstore.record import encode_batch
 from logstore.testing import MemoryFileSystem
 from tests.log.support import DIRECTORY, Partition
 
@@ -23,6 +24,23 @@ def test_without_limits_everything_is_kept() -> None:
     partition.clock.advance(10 * 365 * 86400)
     assert partition.log.apply_retention(partition.clock.now_ms()) == 0
     assert partition.log.log_start_offset == 0
+
+
+@pytest.mark.parametrize("limit", ["retention_ms", "retention_bytes"])
+def test_a_compacted_topic_keeps_whatever_its_age_and_size_unless_both_are_wanted(
+    limit: str,
+) -> None:
+    for policy, removed in (("compact", 0), ("compact,delete", 3)):
+        configs = {"segment_bytes": SEGMENT, "cleanup_policy": policy, limit: "1"}
+        partition = Partition(None, fs=None, limits=None, **configs)
+        now = partition.clock.now_ms()
+        for index in range(16):
+            batch = encode_batch([bytes(3000)], [b"%d" % index], timestamps=now)
+            partition.log.append(batch)
+        partition.flusher.run_round()
+        partition.clock.advance(1)
+        assert partition.log.apply_retention(partition.clock.now_ms()) >= removed
+        assert (partition.log.log_start_offset > 0) == (removed > 0)
 
 
 def test_bytes_are_kept_by_whole_segments() -> None:

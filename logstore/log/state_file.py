@@ -143,7 +143,7 @@ class StateFile:
         header = _decode_header(self._file.read(STATE_HEADER_BYTES, 0))
         self.was_clean = header is not None and header.is_clean
         self._is_same_boot = header is not None and header.boot_id == self._boot_id
-        self.is_exact = self.was_clean or self._is_same_boot or header is None
+        self.is_exact = self.was_clean or self._is_same_boot
         self.open_generation = (header.open_generation if header else 0) + 1
         self._slots: dict[tuple[bytes, int], tuple[int, int, SlotValues | None]] = {}
         self._free: list[int] = []

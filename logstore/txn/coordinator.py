@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -97,6 +98,7 @@ class TransactionCoordinator:
         self._lock = threading.RLock()
         self._by_id: dict[str, Transaction] = {}
         self._by_producer: dict[int, str] = {}
+        self._active: dict[str, Transaction] = {}  # those of _by_id that are open or being ended
         self._ending: set[str] = set()
         self._groups: OffsetsOfTransactions | None = None
         self._pause_until = 0.0  # nothing is tried again before that
@@ -215,7 +217,8 @@ class TransactionCoordinator:
     def _decide(self, transaction: Transaction, *, commit: bool) -> Transaction:
         if commit:
             for log in self._logs(transaction):
-                log.flush()
+                with suppress(UnknownTopicError):  # deleted meanwhile
+                    log.flush()
         with self._lock:
             decided = transaction.decide(self._clock.now_ms(), commit=commit)
             written = self._set(decided)
@@ -253,11 +256,11 @@ class TransactionCoordinator:
 
     def _complete(self, transaction: Transaction) -> Transaction:
         """The state of who goes on; with a new producer id when the epochs are used up."""
-        fresh_id = self._partitions.allocate_producer_id() if transaction.is_exhausted else -1
+        completed = transaction.complete(self._clock.now_ms())
+        fresh_id = self._partitions.allocate_producer_id() if completed.is_exhausted else -1
         with self._lock:
             now_ms = self._clock.now_ms()
-            completed = transaction.complete(now_ms)
-            if transaction.is_exhausted:
+            if completed.is_exhausted:
                 completed = completed.succeed(
                     now_ms, timeout_ms=completed.timeout_ms, producer_id=fresh_id
                 )
@@ -276,7 +279,7 @@ class TransactionCoordinator:
     def next_deadline(self) -> float | None:
         """When (Clock.monotonic) `run_due` has something to do; an estimate."""
         with self._lock:
-            waiting = [item for key, item in self._by_id.items() if key not in self._ending]
+            waiting = [item for key, item in self._active.items() if key not in self._ending]
             due_ms = [item.started_ms + item.timeout_ms for item in waiting if item.is_ongoing]
             due_ms += [0 for item in waiting if item.is_prepared]
         if not due_ms:
@@ -292,7 +295,7 @@ class TransactionCoordinator:
                 return
             due = [
                 item
-                for key, item in self._by_id.items()
+                for key, item in self._active.items()
                 if key not in self._ending and (item.is_prepared or item.is_expired(now_ms))
             ]
         for item in due:
@@ -311,8 +314,7 @@ class TransactionCoordinator:
                 if is_busy or transaction.updated_ms > limit:
                     continue
                 if self._write([(encode_key(key), None)], key).error is None:
-                    del self._by_id[key]
-                    del self._by_producer[transaction.producer_id]
+                    self._forget(key)
 
     # --- opening, by one thread -------------------------------------------------------------
 
@@ -327,10 +329,9 @@ class TransactionCoordinator:
         for raw_key, value, _ in self._journal.replay():
             key = decode_key(raw_key)
             if key is not None:
-                self._by_id.pop(key, None)
+                self._forget(key)
                 if value is not None:
-                    self._by_id[key] = decode_value(key, value)
-        self._by_producer = {item.producer_id: key for key, item in self._by_id.items()}
+                    self._put(decode_value(key, value))
         for key, transaction in list(self._by_id.items()):
             if transaction.is_prepared or (transaction.is_ongoing and not is_exact):
                 commit = transaction.is_prepared and transaction.is_commit
@@ -396,11 +397,17 @@ class TransactionCoordinator:
 
     def _put(self, transaction: Transaction) -> None:
         key = transaction.transactional_id
-        old = self._by_id.get(key)
-        if old is not None:
-            del self._by_producer[old.producer_id]
+        self._forget(key)
         self._by_id[key] = transaction
         self._by_producer[transaction.producer_id] = key
+        if transaction.is_ongoing or transaction.is_prepared:
+            self._active[key] = transaction
+
+    def _forget(self, key: str) -> None:
+        old = self._by_id.pop(key, None)
+        self._active.pop(key, None)
+        if old is not None:
+            del self._by_producer[old.producer_id]
 
     def _set(self, transaction: Transaction) -> Pending[None]:
         """Under the lock: in memory, and on its way to the disk."""
@@ -442,7 +449,9 @@ def check_transactional_id(transactional_id: str) -> None:
 
 def _unless_excused(error: LogStoreError, transaction: Transaction) -> LogStoreError | None:
     """A partition that failed takes no marker before it is recovered. An abort need not wait for
-    that: what is open in it without a transaction is aborted then."""
+    that: what is open in it without a transaction is aborted then. One that is gone needs none."""
+    if isinstance(error, UnknownTopicError):
+        return None
     is_excused = isinstance(error, StorageFailedError) and not transaction.is_commit
     return None if is_excused else error
 

@@ -8,6 +8,9 @@
 Invariants
 - The epoch never falls for one producer id. It rises when the end of a transaction is decided
   (KIP-890) and when a new producer takes over: whoever holds an older one is fenced.
+- It rises once more when the end is complete, so that no record has the epoch of the markers. After
+  a power loss an end may be done again when records of the next transaction are in the log and its
+  beginning is not known: the log then refuses the marker, which would end that one.
 - From PREPARE_* on the outcome is fixed: only `complete` follows.
 - `partitions` is what the transaction wrote to; it is empty in EMPTY and COMPLETE_*.
 """
@@ -25,7 +28,8 @@ from logstore.errors import (
     UnknownTransactionalIdError,
 )
 
-EPOCH_MAX = (1 << 15) - 2  # int16; the last one stays free for a fence
+EPOCH_MAX = (1 << 15) - 1  # int16
+EPOCHS_USED = 2  # by one transaction
 
 
 class TransactionState(enum.IntEnum):
@@ -97,7 +101,7 @@ class Transaction:
         """Whether that end was asked for before, and is done: the answer was lost."""
         return self.state is (
             TransactionState.COMPLETE_COMMIT if commit else TransactionState.COMPLETE_ABORT
-        ) and identity == (self.producer_id, self.epoch - 1)
+        ) and identity == (self.producer_id, self.epoch - EPOCHS_USED)
 
     def is_decided(self, identity: ProducerIdentity, *, commit: bool) -> bool:
         """Whether that end was asked for before, and is not done yet."""
@@ -143,12 +147,19 @@ class Transaction:
         state = (
             TransactionState.COMPLETE_COMMIT if self.is_commit else TransactionState.COMPLETE_ABORT
         )
-        return replace(self, state=state, partitions=frozenset(), started_ms=-1, updated_ms=now_ms)
+        return replace(
+            self,
+            state=state,
+            epoch=self.epoch + 1,
+            partitions=frozenset(),
+            started_ms=-1,
+            updated_ms=now_ms,
+        )
 
     @property
     def is_exhausted(self) -> bool:
-        """A new producer needs a new producer id."""
-        return self.epoch >= EPOCH_MAX - 1
+        """Another transaction, and a new producer after it, need a new producer id."""
+        return self.epoch > EPOCH_MAX - EPOCHS_USED - 1
 
     def succeed(self, now_ms: int, *, timeout_ms: int, producer_id: int) -> Transaction:
         """A new producer takes the id over; with another producer id its epoch begins at 0."""

@@ -168,8 +168,8 @@ def test_used_up_epochs_bring_a_new_producer_id() -> None:
     run = Running()
     producer = run.store.init_producer("x")
     coordinator = run.store._transactions
-    coordinator._set(replace(coordinator._by_id["x"], epoch=EPOCH_MAX - 2)).result()
-    producer = ProducerIdentity(producer.producer_id, EPOCH_MAX - 2)
+    coordinator._set(replace(coordinator._by_id["x"], epoch=EPOCH_MAX - 4)).result()
+    producer = ProducerIdentity(producer.producer_id, EPOCH_MAX - 4)
     seen = {producer.producer_id}
     for number in range(3):
         run.put(producer, b"%d" % number)
@@ -193,7 +193,7 @@ def test_a_full_disk_holds_an_end_up_and_loses_nothing(run: Running) -> None:
     run.clock.advance(2)
     run.store.run_maintenance()
     assert run.committed() == [b"v"]
-    assert run.end(producer).producer_epoch == 1
+    assert run.end(producer).producer_epoch == 2
 
 
 def test_a_partition_that_cannot_be_flushed_is_not_committed(run: Running) -> None:

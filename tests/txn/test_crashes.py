@@ -94,7 +94,7 @@ class Scenario:
         for part in PARTS:
             put(store, part, self.producer, b"x", 0)
         self.is_asked = True
-        store.end_transaction("t", self.producer, commit=commit)
+        self.following = store.end_transaction("t", self.producer, commit=commit)
         self.is_answered = True
 
     def check(self, *, commit: bool) -> None:
@@ -150,6 +150,35 @@ def test_stopped_at_every_call(crash: Crash, commit: bool) -> None:
         if not stopped_somewhere(calls, calls, crash, commit=commit, while_opening=False):
             break
     assert calls > 20
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_end_of_a_transaction_never_ends_the_next_one(seed: int) -> None:
+    """After a power loss an end may have to be done again, when records of the next transaction
+    are on disk already and the journal does not know of it."""
+    for calls in count():
+        fs = MemoryFileSystem(100 * seed + calls)
+        scenario = Scenario(fs)
+        store = open_store(fs)
+        fs.stop_after(calls)
+        try:
+            scenario.run(store, commit=True)
+            following = store.init_producer("t") if seed == 5 else scenario.following
+            for part in PARTS:
+                put(store, part, following, b"y", 0)
+            was_stopped = False
+        except MachineStoppedError:
+            was_stopped = True
+        fs.power_loss()
+        store = open_store(fs)
+        for part in PARTS:
+            assert b"y" not in read(store, part)
+            log = store._table.log(*part)
+            assert log.last_stable_offset == log.log_end_offset
+        assert not scenario.is_answered or seen(store) == [True] * 4
+        store.close()
+        if not was_stopped:
+            break
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.torture import failing_sync, full_disk, kills
+from tests.torture import bad_clients, failing_sync, full_disk, idle_connections, kills
 from tests.torture.report import Outcome
 
 FULL_SECONDS = 1800.0
@@ -49,10 +49,23 @@ def _failing_sync(directory: Path, seed: int, wanted: int, seconds: float, say: 
     return failing_sync.FailingSyncRun(directory, seed, say).run(wanted)
 
 
+def _bad_clients(directory: Path, seed: int, wanted: int, seconds: float, say: Say) -> Outcome:
+    return bad_clients.BadClientRun(directory, seed, say).run(wanted)
+
+
+def _idle(directory: Path, seed: int, wanted: int, seconds: float, say: Say) -> Outcome:
+    waves = 5
+    return idle_connections.IdleRun(directory, math.ceil(wanted / waves), say).run(
+        waves=waves, watch_seconds=5.0
+    )
+
+
 PARTS = (
     Part("kills", "kills", 300, 0.6, _kills),
     Part("full-disk", "full-disk cycles", 20, 0.1, _full_disk),
     Part("failing-sync", "failed syncs", 30, 0.1, _failing_sync),
+    Part("bad-clients", "rounds", 20, 0.1, _bad_clients),
+    Part("idle-connections", "idle connections", 50_000, 0.05, _idle),
 )
 
 

@@ -162,8 +162,9 @@ class Tenure:
 
     `run`: the start of the server in which a commit was accepted from it, which proves that the
     server knew of it; a tenure of an earlier start that the member has not yet noticed to be over
-    has none. `committed_at`: when the last accepted commit was begun. `is_excused`: the server
-    stood still for longer than a session, so that the member could not know that it had expired.
+    has none. `committed_at`: when the last accepted commit was begun. `is_excused`: the server,
+    or all between it and the member, stood still for longer than a session, so that the member
+    could not know that it had expired.
     """
 
     member: str
@@ -202,7 +203,13 @@ class OwnershipLedger:
         with self._lock:
             self._open.pop((member, partition)).end = at
 
-    def stood_still(self) -> None:
+    def owned_by(self, member: str) -> set[int]:
+        with self._lock:
+            return {partition for owner, partition in self._open if owner == member}
+
+    def stood_still(self, *members: str) -> None:
+        """These, or all if none is named, may not learn in time that their session is over."""
         with self._lock:
             for tenure in self._open.values():
-                tenure.is_excused = True
+                if not members or tenure.member in members:
+                    tenure.is_excused = True

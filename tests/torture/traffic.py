@@ -17,6 +17,7 @@ from logstore.api import TopicPartition
 from logstore.client.consumer import Consumer
 from logstore.client.delivery import Delivery
 from logstore.errors import LogStoreError, StorageFailedError
+from logstore.remote import RemoteConfig
 from tests.torture.checker import Claims, Stored
 from tests.torture.ledger import (
     GroupLedger,
@@ -42,6 +43,7 @@ class Client(threading.Thread):
         self.address = address
         self.stopping = threading.Event()
         self.error: BaseException | None = None
+        self.config = RemoteConfig()
 
     def run(self) -> None:
         try:
@@ -83,7 +85,7 @@ class Writer(Client):
 
     def work(self) -> None:
         with (
-            logstore.connect(self.address) as store,
+            logstore.connect(self.address, config=self.config) as store,
             store.producer(
                 acks="all", linger_ms=1, delivery_timeout=self._delivery_seconds
             ) as producer,
@@ -147,7 +149,7 @@ class Member(Client):
         self._begun: dict[int, int] = {}  # newly assigned partitions: the commits known then
 
     def work(self) -> None:
-        with logstore.connect(self.address) as store:
+        with logstore.connect(self.address, config=self.config) as store:
             while not self.stopping.is_set():
                 consumer = store.consumer(
                     group=GROUP,

@@ -17,26 +17,25 @@ from logstore import api
 from logstore.api import (
     Acks,
     Appended,
-    FetchedPartition,
     FetchPosition,
     GroupAssignment,
     GroupHeartbeat,
     OffsetAnswer,
     OffsetQuery,
-    OffsetSpec,
     TopicInfo,
 )
 from logstore.catalog import OFFSETS_TOPIC, TRANSACTIONS_TOPIC
 from logstore.clock import Clock, SystemClock
 from logstore.config import StoreConfig
-from logstore.errors import LogStoreError, StoreClosedError, TooManyRequestsError
+from logstore.errors import LogStoreError, StoreClosedError
+from logstore.fetching import Fetching
 from logstore.flush_wait import pending_flush
 from logstore.fs import FileSystem, RealFileSystem
 from logstore.group import GroupCoordinator, check_group_id
 from logstore.journal import Journal
-from logstore.log import Cleaner, PartitionLog
+from logstore.log import Cleaner
 from logstore.pending import Pending
-from logstore.reader import LeasedFetch, LocalReader, OneShot, next_offset
+from logstore.reader import LeasedFetch, LocalReader, OneShot
 from logstore.record import is_transactional, parse_header
 from logstore.store_files import create_or_read_meta, make_root, take_lock
 from logstore.topic_table import OpenTopic, TopicTable
@@ -45,8 +44,6 @@ from logstore.version import __version__
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-NO_DATA = memoryview(b"")
 
 
 def _ignore() -> None:
@@ -71,8 +68,6 @@ class LocalLogStore:
         self._clock = clock
         self._endpoint = endpoint
         self._closed = False
-        self._waiters = 0
-        self._waiters_lock = threading.Lock()
         self._on_deadline: Callable[[], None] = _ignore
         make_root(fs, path)
         self._lock_file = take_lock(fs, path)
@@ -88,6 +83,7 @@ class LocalLogStore:
                 on_change=self._topics_changed,
             )
             self._flusher = self._table.flusher
+            self._fetching = Fetching(self._table, waiters_max=config.waiters_max)
             self._transactions = self._open_transactions()
             self._groups = self._open_groups(new_id)
             self._transactions.attach_groups(self._groups)
@@ -306,44 +302,10 @@ class LocalLogStore:
         read_committed: bool = False,
         cold_ok: bool = False,
     ) -> LeasedFetch:
-        """See api.ServedLogStore. A partition's error is in its item; none is raised but
-        StoreClosedError."""
         self._check_open()
-        partitions: list[FetchedPartition] = []
-        leases = []
-        room = bytes_max
-        for position in positions:
-            if room <= 0:
-                break
-            try:
-                log = self._table.log(position.topic, position.partition)
-                stable = log.last_stable_offset
-                if read_committed:
-                    log.check_offset(position.offset)
-                lease = log.read(
-                    position.offset,
-                    bytes_max=min(position.bytes_max, room),
-                    up_to=stable if read_committed else None,
-                    cold_ok=cold_ok,
-                )
-            except LogStoreError as error:
-                partitions.append(_failed(position, error))
-                continue
-            leases.append(lease)
-            room -= lease.data.nbytes
-            partitions.append(
-                FetchedPartition(
-                    topic=position.topic,
-                    partition=position.partition,
-                    data=lease.data,
-                    high_watermark=log.high_watermark,
-                    log_start_offset=log.log_start_offset,
-                    last_stable_offset=stable,
-                    cold=lease.cold,
-                    aborted=_aborted_in(log, lease.data) if read_committed else (),
-                )
-            )
-        return LeasedFetch(partitions, leases)
+        return self._fetching.fetch(
+            positions, bytes_max=bytes_max, read_committed=read_committed, cold_ok=cold_ok
+        )
 
     def wait_for_data(
         self,
@@ -353,64 +315,11 @@ class LocalLogStore:
         read_committed: bool = False,
     ) -> OneShot:
         self._check_open()
-        self._take_waiters(len(positions))
-
-        def finished() -> None:
-            self._take_waiters(-len(positions))
-
-        waiting = OneShot(on_ready, finished)
-        for position in positions:
-            if waiting.spent:
-                break
-            try:
-                log = self._table.log(position.topic, position.partition)
-                log.check_offset(position.offset)
-            except LogStoreError:  # the next fetch tells it
-                waiting.fire()
-                break
-            when = log.on_stable_offset if read_committed else log.on_high_watermark
-            waiting.add(when(position.offset + 1, lambda _error: waiting.fire()))
-        return waiting
-
-    def _take_waiters(self, count: int) -> None:
-        with self._waiters_lock:
-            if count > 0 and self._waiters + count > self._config.waiters_max:
-                raise TooManyRequestsError(
-                    f"{self._waiters} partitions are being waited for, the limit is "
-                    f"{self._config.waiters_max} (waiters_max)"
-                )
-            self._waiters += count
+        return self._fetching.wait_for_data(positions, on_ready, read_committed=read_committed)
 
     def list_offsets(self, queries: Sequence[OffsetQuery]) -> list[OffsetAnswer]:
         self._check_open()
-        return [self._list_offset(query) for query in queries]
-
-    def _list_offset(self, query: OffsetQuery) -> OffsetAnswer:
-        try:
-            log = self._table.log(query.topic, query.partition)
-            offset, timestamp = self._locate(log, query.timestamp_ms)
-        except LogStoreError as error:
-            return OffsetAnswer(
-                query.topic,
-                query.partition,
-                api.OFFSET_UNKNOWN,
-                api.TIMESTAMP_UNKNOWN,
-                api.LEADER_EPOCH_UNKNOWN,
-                error,
-            )
-        return OffsetAnswer(query.topic, query.partition, offset, timestamp, log.leader_epoch)
-
-    @staticmethod
-    def _locate(log: PartitionLog, timestamp_ms: int) -> tuple[int, int]:
-        if timestamp_ms == OffsetSpec.LATEST:
-            return log.last_stable_offset, api.TIMESTAMP_UNKNOWN
-        if timestamp_ms == OffsetSpec.EARLIEST:
-            return log.log_start_offset, api.TIMESTAMP_UNKNOWN
-        if timestamp_ms == OffsetSpec.MAX_TIMESTAMP:
-            found = log.offset_for_max_timestamp()
-        else:
-            found = log.offset_for_timestamp(timestamp_ms)
-        return found or (api.OFFSET_UNKNOWN, api.TIMESTAMP_UNKNOWN)
+        return self._fetching.list_offsets(queries)
 
     def delete_records(self, topic: str, partition: int, *, before_offset: int) -> int:
         self._check_open()
@@ -579,15 +488,3 @@ class GroupTopics:
         """(log start offset, high watermark)."""
         log = self._table.log(topic, partition)
         return log.log_start_offset, log.high_watermark
-
-
-def _aborted_in(log: PartitionLog, data: memoryview) -> tuple[api.AbortedTransaction, ...]:
-    if not data.nbytes or not log.has_aborted:
-        return ()
-    first = parse_header(data).base_offset
-    found = log.aborted_between(first, next_offset(data) - 1)
-    return tuple(api.AbortedTransaction(entry.producer_id, entry.first_offset) for entry in found)
-
-
-def _failed(position: FetchPosition, error: LogStoreError) -> FetchedPartition:
-    return FetchedPartition(position.topic, position.partition, NO_DATA, -1, -1, -1, error)

@@ -20,6 +20,7 @@ LONG = {
 # Modules whose tests have another name than theirs, and where those are.
 TESTED_BY = {
     "logstore/api.py": "values and protocols; every test of a store uses them",
+    "logstore/fetching.py": "tests/test_store.py",
     "logstore/flush_wait.py": "tests/test_store.py",
     "logstore/group/classic_values.py": "values; tests/group/test_classic_group.py",
     "logstore/topic_table.py": "tests/test_store.py",

@@ -28,6 +28,7 @@ TESTED_BY = {
     "logstore/log/format.py": "constants; tests/log/test_recovery.py reads what they lay out",
     "logstore/log/lease.py": "tests/log/test_partition_log.py",
     "logstore/log/log_view.py": "tests/log/test_partition_log.py",
+    "logstore/log/producer_replay.py": "tests/log/test_recovery.py, tests/log/test_transactions.py",
     "logstore/log/reading.py": "tests/log/test_partition_log.py",
     "logstore/log/segment.py": "tests/log/test_partition_log.py",
     "logstore/log/follower.py": "tests/test_follower.py",

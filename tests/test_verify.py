@@ -12,7 +12,7 @@ from logstore.log.format import TIME_ENTRY
 from logstore.record import encode_batch, iter_batches
 from logstore.store import LocalLogStore
 from logstore.testing import MemoryFileSystem
-from logstore.verify import Finding, verify_store
+from logstore.verify import Finding, dump, verify_store
 from logstore.verify.findings import Progress, Severity
 from tests.verify.sample_store import ROOT, content, damage, files, make_store, open_store
 
@@ -315,3 +315,33 @@ def test_a_compacted_partition_is_sound_and_its_gaps_are_none() -> None:
     assert findings(fs) == []
     store.close()
     assert findings(fs) == []
+
+
+# --- dump -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clean", [True, False], ids=["closed", "killed"])
+def test_a_dump_shows_every_batch_and_record_and_changes_nothing(clean: bool) -> None:
+    memory = make_store(clean=clean)
+    before = {path: content(memory, path) for path in files(memory)}
+    report = verify_store(memory, ROOT)
+    items = list(dump(memory, ROOT, records=True))
+    assert sum(item.kind == "batch" for item in items) == report.batches
+    assert sum(item.kind == "record" for item in items) == report.records
+    assert not [item for item in items if item.kind == "damage"]
+    assert {path: content(memory, path) for path in files(memory)} == before
+
+
+def test_a_dump_of_indexes_and_snapshots() -> None:
+    memory = make_store()
+    entries = [item.fields for item in dump(memory, f"{ROOT}/{SEALED}.index")][1:]
+    log = f"{ROOT}/{SEALED}.log"
+    batches = [item.fields for item in dump(memory, log)][1:]
+    ends = {batch["position"]: batch["last_offset"] for batch in batches}
+    assert entries
+    assert all(ends[entry["position"]] == entry["offset"] for entry in entries)
+    *_, last = dump(memory, f"{ROOT}/{SEALED}.timeindex")
+    assert last.fields == {"entry": 9, "timestamp": 1195, "offset": 39}
+    _, producer = dump(memory, f"{ROOT}/{ACTIVE}.snapshot")
+    assert (producer.kind, producer.fields["producer"]) == ("producer", 0)
+    assert producer.fields["batches"][-1] == "sequence 38 to 39 at 38"  # type: ignore[index]

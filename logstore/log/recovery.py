@@ -30,7 +30,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from logstore.config import TopicConfig
-from logstore.errors import CorruptDataError, InvalidBatchError
+from logstore.errors import CorruptDataError
 from logstore.fs import FileSystem
 from logstore.log.checkpoint import LeaderEpochs, check_identity, read_log_start
 from logstore.log.checksums import SumsWriter, covers
@@ -48,10 +48,12 @@ from logstore.log.format import (
     offset_name,
     parse_offset_name,
 )
+from logstore.log.producer_replay import borne_out, replay_producers
 from logstore.log.producer_state import ProducerState
 from logstore.log.retention import remove_segment
 from logstore.log.salvage import (
     COPY_BYTES,
+    HEADERS_WINDOW_BYTES,
     FileBytes,
     Rewrite,
     find_sound_batch,
@@ -63,9 +65,8 @@ from logstore.log.snapshots import load_snapshot
 from logstore.log.state_file import SlotValues, StateSlot
 from logstore.log.swap import settle_swaps
 from logstore.log.transactions import Transactions
-from logstore.record import BatchHeader, Marker, header_prefix, marker_of
+from logstore.record import BatchHeader, header_prefix
 
-HEADERS_WINDOW_BYTES = 64 << 10  # read at once where only headers are looked at
 ZEROS_KEPT = 64 << 10  # behind quarantined bytes: a batch may end in zeros of its own
 OFFSET_MAX = (1 << 63) - 1
 NO_EPOCHS = LeaderEpochs(())
@@ -119,12 +120,12 @@ class _Recovery:
         self._now_ms = now_ms
         self._config = config
         self._report = RecoveryReport()
-        self._snapshot_offset = -1
         self._epochs = NO_EPOCHS  # as the checkpoint has them
+        self._epoch_was_seen = False  # a batch agrees with them
         self._checked_before: dict[Segment, int] = {}  # where the walk over a segment began
 
     def run(self, recorded: SlotValues, *, clean: bool, is_exact: bool) -> Recovered:
-        log_start = max(recorded.log_start_offset, self._read_log_start())
+        log_start = self._read_log_start(recorded, clean=clean, is_exact=is_exact)
         segments = self._find_segments(log_start)
         epochs = LeaderEpochs.read(self._fs, self._directory)
         if epochs is None:
@@ -141,7 +142,9 @@ class _Recovery:
                 epochs = self._epochs_of(segments)
             epochs = epochs.with_next(segments[-1].next_offset)
             epochs.write(self._fs, self._directory)
-        producers, transactions = self._producers(segments)
+        producers, transactions, snapshot_offset = replay_producers(
+            self._fs, self._directory, segments
+        )
         log_start = max(log_start, segments[0].base_offset)
         transactions.drop_below(log_start)
         return Recovered(
@@ -149,7 +152,7 @@ class _Recovery:
             epochs=epochs,
             producers=producers,
             transactions=transactions,
-            snapshot_offset=self._snapshot_offset,
+            snapshot_offset=snapshot_offset,
             end_offset=segments[-1].next_offset,
             log_start_offset=log_start,
             report=self._report,
@@ -169,12 +172,23 @@ class _Recovery:
                 file.close()
         return LeaderEpochs(tuple(entries))
 
-    def _read_log_start(self) -> int:
+    def _read_log_start(self, slot: SlotValues, *, clean: bool, is_exact: bool) -> int:
+        """The checkpoint's, or the state file's if that is higher; it is written later. After a
+        clean close they agree, so that a checkpoint which is ahead, and has no CRC, is wrong."""
+        recorded = slot.log_start_offset
         try:
-            return read_log_start(self._fs, self._directory)
+            found = read_log_start(self._fs, self._directory)
         except CorruptDataError as error:
             self._report.notes.append(f"{error}; the first record kept counts as the start")
-            return 0
+            return recorded
+        if found > recorded and slot is not NOTHING_RECORDED and (clean or is_exact):
+            used = recorded if clean else found
+            self._report.notes.append(
+                f"log-start-offset-checkpoint says {found}, the state file {recorded}; the log "
+                f"starts at {used}"
+            )
+            return used
+        return max(found, recorded)
 
     # --- what is there ----------------------------------------------------------------------
 
@@ -268,7 +282,7 @@ class _Recovery:
                 files.offsets.read(segment.offset_entries - 1) if segment.offset_entries else None
             )
             if last is not None:
-                position = _borne_out(source, segment, last)
+                position = borne_out(source, segment, last)
             for at, header in source.headers(position):
                 position, next_offset = at + header.size_bytes, header.last_offset + 1
             return position, next_offset
@@ -346,7 +360,7 @@ class _Recovery:
                 if header is None:
                     break
                 batch = source.at(position, header.size_bytes)
-                is_mended = self._is_epoch_wrong(segment, position, header)
+                is_mended = self._is_epoch_wrong(segment, source, position, header)
                 if is_mended:
                     accepted.write()
                     epoch = self._epochs.epoch_at(header.base_offset)
@@ -366,18 +380,29 @@ class _Recovery:
         finally:
             files.close()
 
-    def _is_epoch_wrong(self, segment: Segment, position: int, header: BatchHeader) -> bool:
-        """The leader epoch is in no CRC; which one it was the checkpoint tells."""
-        if not self._epochs.entries:
+    def _is_epoch_wrong(
+        self, segment: Segment, source: FileBytes, position: int, header: BatchHeader
+    ) -> bool:
+        """The leader epoch is in no CRC; the checkpoint tells which one it was, unless no batch
+        agrees with it: then the checkpoint is the wrong one."""
+        if not self._epochs.entries or self._has_its_epoch(header):
             return False
-        expected = self._epochs.epoch_at(header.base_offset)
-        if header.partition_leader_epoch == expected:
-            return False
-        self._report.notes.append(
-            f"the batch at {position} in {segment.log_path}, offset {header.base_offset}, had "
-            f"leader epoch {header.partition_leader_epoch}; it was written in {expected}"
+        following = source.header(position + header.size_bytes)
+        is_known = self._epoch_was_seen or (
+            following is not None and self._has_its_epoch(following)
         )
-        return True
+        expected = self._epochs.epoch_at(header.base_offset)
+        self._report.notes.append(
+            f"the batch at {position} in {segment.log_path}, offset {header.base_offset}, has "
+            f"leader epoch {header.partition_leader_epoch}, leader-epoch-checkpoint says {expected}"
+            + ("; it was put right" if is_known else "")
+        )
+        return is_known
+
+    def _has_its_epoch(self, header: BatchHeader) -> bool:
+        is_right = header.partition_leader_epoch == self._epochs.epoch_at(header.base_offset)
+        self._epoch_was_seen |= is_right
+        return is_right
 
     def _start(
         self, segment: Segment, files: SegmentFiles, flushed: int, *, trust_index: bool
@@ -529,70 +554,3 @@ class _Recovery:
             files.log.sync()
         finally:
             files.close()
-
-    # --- producers --------------------------------------------------------------------------
-
-    def _producers(self, segments: Sequence[Segment]) -> tuple[ProducerState, Transactions]:
-        """The newest whole snapshot, and the batches behind it.
-
-        One that ends before the first segment misses batches that were removed since: better to
-        forget a producer, which is then taken at any sequence, than to remember it wrongly.
-        """
-        end = segments[-1].next_offset
-        found = load_snapshot(self._fs, self._directory, end)
-        start, state, transactions = 0, ProducerState(), Transactions(())
-        if found is not None and found.offset >= segments[0].base_offset:
-            start, state, transactions = found.offset, found.producers, Transactions(found.aborted)
-            self._snapshot_offset = start
-        for segment in segments:
-            if segment.next_offset <= start or segment.size == 0:
-                continue
-            files = SegmentFiles(self._fs, segment.stem)
-            try:
-                self._replay_producers(segment, files, start, state, transactions)
-            finally:
-                files.close()
-        return state, transactions
-
-    def _replay_producers(
-        self,
-        segment: Segment,
-        files: SegmentFiles,
-        start: int,
-        state: ProducerState,
-        transactions: Transactions,
-    ) -> None:
-        source = FileBytes(files.log, segment.size, window_bytes=HEADERS_WINDOW_BYTES)
-        position = 0
-        found = files.offsets.floor(
-            start - segment.base_offset, count=segment.offset_entries, field=0
-        )
-        if found >= 0:
-            position = _borne_out(source, segment, files.offsets.get(found))
-        for at, header in source.headers(position):
-            if header.base_offset < start:
-                continue
-            marker = _marker_at(source, at, header) if header.is_control else None
-            ended = state.update(
-                header,
-                base_offset=header.base_offset,
-                timestamp_ms=header.max_timestamp,
-                marker=marker,
-            )
-            if ended is not None:
-                transactions.end(ended, state.open_since)
-
-
-def _marker_at(source: FileBytes, position: int, header: BatchHeader) -> Marker | None:
-    try:
-        return marker_of(source.at(position, header.size_bytes))
-    except InvalidBatchError:
-        return None  # damaged: whoever reads it is told
-
-
-def _borne_out(source: FileBytes, segment: Segment, entry: tuple[int, int]) -> int:
-    """The position of an offset index entry, 0 if no batch there ends as it says."""
-    relative, position = entry
-    header = source.header(position)
-    is_so = header is not None and header.last_offset == segment.base_offset + relative
-    return position if is_so else 0

@@ -14,6 +14,7 @@ from logstore.fs import File
 from logstore.record import HEADER_BYTES, BatchHeader, check_batch_bytes, parse_header
 
 WINDOW_BYTES: Final = 1 << 20
+HEADERS_WINDOW_BYTES: Final = 64 << 10  # read at once where only headers are looked at
 COPY_BYTES: Final = 1 << 20
 COPY_BUFFERS: Final = 512  # of one write, below IOV_MAX
 MAGIC_AT: Final = 16

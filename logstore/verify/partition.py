@@ -61,7 +61,17 @@ def verify_partition(scan: Scan, expected: Expected) -> None:
         scan.add(f"{directory}/{IDENTITY_FILE}", _without_path(error, directory))
     names = scan.fs.list_directory(directory)
     slot = expected.slot or NOTHING_RECORDED
-    log_start = max(slot.log_start_offset, _log_start(scan, directory))
+    checkpointed = _log_start(scan, directory)
+    log_start = max(slot.log_start_offset, checkpointed)
+    if expected.slot is not None and checkpointed > slot.log_start_offset:
+        scan.add(
+            f"{directory}/{LOG_START_FILE}",
+            f"says that the log starts at {checkpointed}; the state file says "
+            f"{slot.log_start_offset}",
+            severity=Severity.DAMAGE if expected.is_closed else Severity.REMARK,
+            offsets=(slot.log_start_offset, checkpointed - 1),
+            readable="everything",
+        )
     bases = sorted(
         base for name in names if (base := parse_offset_name(name, LOG_SUFFIX)) is not None
     )

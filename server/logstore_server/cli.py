@@ -28,6 +28,7 @@ COMMANDS = {
     "consume": "Read records of topics and print them.",
     "group": "List, describe, reset and delete consumer groups.",
     "verify": "Check every file of a store, changing nothing.",
+    "dump": "Print what is in the files of a store.",
     "demo": "See it work on 336,776 real flights, and how fast.",
 }
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, as shells have them: 128 + the signal

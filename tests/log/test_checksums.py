@@ -285,7 +285,20 @@ def test_a_flipped_leader_epoch_of_a_killed_log_is_put_right() -> None:
     partition.reopen()
     assert partition.content(f"{STEM}.log")[:2000] == before[:2000]
     (note,) = partition.log.recovery_notes
-    assert "offset 0, had leader epoch 1; it was written in 0" in note
+    assert "offset 0, has leader epoch 1, leader-epoch-checkpoint says 0; it was put right" in note
+
+
+def test_a_checkpoint_that_no_batch_agrees_with_changes_none() -> None:
+    partition = Partition()
+    for index in range(3):
+        partition.put(bytes([index]) * 300)
+    before = partition.content(f"{STEM}.log")
+    partition.memory.kill()
+    partition.damage("leader-epoch-checkpoint", 4, b"1")
+    partition.reopen()
+    assert partition.content(f"{STEM}.log")[:900] == before[:900]
+    assert len(partition.log.recovery_notes) == 3
+    assert partition.log.leader_epoch == 2
 
 
 def test_a_time_look_up_does_not_answer_from_damaged_batches() -> None:

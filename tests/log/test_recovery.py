@@ -255,3 +255,33 @@ def test_what_is_moved_is_on_disk_before_it_leaves_its_place() -> None:
         partition.lose_power_and_open()
         assert partition.read() == [(0, b"a"), (2, b"c"), (3, b"d")]
         assert partition.put(b"e") == 4
+
+
+def test_a_log_start_that_the_state_file_contradicts() -> None:
+    """The checkpoint has no CRC. After a clean close it is the wrong one; after a kill it may just
+    have been written."""
+    for kill in (False, True):
+        partition = Partition()
+        for _ in range(5):
+            partition.put(b"x")
+        partition.log.delete_records(2)
+        if kill:
+            partition.memory.kill()
+        else:
+            partition.close()
+        partition.damage("log-start-offset-checkpoint", 8, b"3")
+        partition.reopen()
+        assert partition.log.log_start_offset == (3 if kill else 2)
+        (note,) = partition.log.recovery_notes
+        assert "log-start-offset-checkpoint says 3, the state file 2" in note
+
+
+def test_a_damaged_slot_does_not_contradict_the_log_start() -> None:
+    partition = Partition()
+    for _ in range(5):
+        partition.put(b"x")
+    partition.log.delete_records(2)
+    partition.close()
+    partition.memory.open("store/state").write([b"?"], 128 + 40)
+    partition.reopen()
+    assert partition.log.log_start_offset == 2

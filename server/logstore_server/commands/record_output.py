@@ -97,6 +97,11 @@ def _template(text: str) -> Format:
 
 
 def as_json(record: OutputRecord) -> str:
+    return json.dumps(as_dict(record), ensure_ascii=False)
+
+
+def as_dict(record: OutputRecord) -> dict[str, object]:
+    """The object that `json` prints."""
     item: dict[str, object] = {
         "topic": record.topic,
         "partition": record.partition,
@@ -110,7 +115,7 @@ def as_json(record: OutputRecord) -> str:
             item[f"{name}_base64"] = base64.b64encode(data or b"").decode()
     if record.headers:
         item["headers"] = _headers(record.headers)
-    return json.dumps(item, ensure_ascii=False)
+    return item
 
 
 def _headers(headers: Headers) -> object:

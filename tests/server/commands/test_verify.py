@@ -3,9 +3,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
-from logstore_server.commands.verify import Bar
 from tests.server.commands.conftest import Run, rows
 
 
@@ -45,13 +42,3 @@ def test_json_for_programs(run: Run, directory: Path) -> None:
 def test_not_a_store(run: Run, directory: Path) -> None:
     directory.mkdir()
     assert "is not a logstore" in run("verify", str(directory), exit_code=1).stderr
-
-
-def test_the_bar_shows_the_file_that_is_read(capsys: pytest.CaptureFixture[str]) -> None:
-    from logstore.verify.findings import Progress
-
-    with Bar(enabled=True) as bar:
-        bar.show(Progress("orders-0/x.log", 5, 10))
-        bar.show(Progress("orders-0/y.log", 6, 10))  # within the interval: not shown
-    assert bar.position == (5, 10)
-    assert capsys.readouterr().out == ""

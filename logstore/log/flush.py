@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 from logstore.clock import Clock
@@ -55,6 +56,18 @@ def _ignore() -> None:
     """Nobody is told that a flush is wanted."""
 
 
+class _Helper:
+    """A thread that waits for `until`, or to lead a round."""
+
+    __slots__ = ("bell", "following", "until")
+
+    def __init__(self, until: Callable[[], bool]) -> None:
+        self.until = until
+        self.following: _Helper | None = None  # whom it calls when it was called
+        self.bell = threading.Lock()
+        self.bell.acquire()
+
+
 class Flusher:
     """One per store. Thread-safe; starts no thread.
 
@@ -78,12 +91,13 @@ class Flusher:
         self._executor = executor
         self._notify = notify
         self._on_deadline: Callable[[], None] = _ignore
-        self._condition = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
         self._dirty: dict[Flushable, None] = {}
         self._is_urgent = False
         self._deadline: float | None = None
         self._is_running = False
-        self._helpers = 0
+        self._helpers: dict[_Helper, None] = {}  # those who wait, the first comer first
+        self._leader: _Helper | None = None  # called to lead, not there yet
         self.rounds = 0
         self.syncs = 0
         self.flushed = 0
@@ -103,7 +117,7 @@ class Flusher:
     def mark_dirty(self, log: Flushable, *, urgent: bool, within_ms: int = 0) -> None:
         """`log` has unsynced bytes: somebody waits for them, or they may wait `within_ms`."""
         became_wanted = is_sooner = False
-        with self._condition:
+        with self._lock:
             self._dirty[log] = None
             if urgent:
                 became_wanted = not self._is_urgent
@@ -113,8 +127,9 @@ class Flusher:
                 if self._deadline is None or due < self._deadline:
                     self._deadline = due
                     is_sooner = True
-            if self._helpers:
-                self._condition.notify_all()
+            needs_leader = bool(self._helpers) and not self._is_running and self._leader is None
+        if needs_leader:
+            self._call()
         if became_wanted:
             self._notify()
         elif is_sooner:
@@ -133,46 +148,92 @@ class Flusher:
 
     def run_round(self) -> int:
         """Wait for a round in progress, then flush what is dirty; how many partitions were."""
-        with self._condition:
-            while self._is_running:
-                self._condition.wait()
-            if not self._dirty:
-                return 0
-            dirty = self._begin()
+        while True:
+            with self._lock:
+                if not self._is_running:
+                    if not self._dirty:
+                        return 0
+                    dirty = self._begin()
+                    break
+                helper = self._enlist(lambda: not self._is_running)
+            self._wait(helper, None)
         return self._lead(dirty)
 
     def help(self, until: Callable[[], bool], timeout: float | None = None) -> None:
         """Run rounds, or wait for those of others, until `until()` or `timeout` seconds passed.
 
-        `until` becomes true in a callback of a round, or by a partition that ends (see `poke`).
+        `until` becomes true in a callback of a round, or by a partition that ends (see `poke`). It
+        is also called by other threads, under a lock: it must only look.
         """
         deadline = None if timeout is None else self._clock.monotonic() + timeout
         while not until():
-            with self._condition:
-                if self._is_running or not self._dirty:
-                    if until():
-                        return
-                    if not self._wait(deadline):
-                        return
-                    continue
-                dirty = self._begin()
-            self._lead(dirty)
+            with self._lock:
+                leads = bool(self._dirty) and not self._is_running and self._leader is None
+                if leads:
+                    dirty = self._begin()
+                elif until():
+                    return
+                else:
+                    helper = self._enlist(until)
+            if leads:
+                self._lead(dirty)
+            elif not self._wait(helper, deadline):
+                return
 
     def poke(self) -> None:
         """A partition ended: those who help look again whether they still wait."""
-        with self._condition:
-            self._condition.notify_all()
+        self._call()
 
-    def _wait(self, deadline: float | None) -> bool:
-        remaining = None if deadline is None else deadline - self._clock.monotonic()
-        if remaining is not None and remaining <= 0:
-            return False
-        self._helpers += 1
+    # --- waiting ----------------------------------------------------------------------------
+
+    def _enlist(self, until: Callable[[], bool]) -> _Helper:
+        helper = _Helper(until)
+        self._helpers[helper] = None
+        return helper
+
+    def _wait(self, helper: _Helper, deadline: float | None) -> bool:
+        """Whether it was called in time."""
+        timeout = -1.0
+        if deadline is not None:
+            timeout = min(max(0.0, deadline - self._clock.monotonic()), threading.TIMEOUT_MAX)
+        in_time = False
         try:
-            self._condition.wait(remaining)
-        finally:
-            self._helpers -= 1
-        return True
+            in_time = helper.bell.acquire(timeout=timeout)
+        finally:  # a signal may raise here: whoever was to be called after it must be
+            self._go(helper, in_time)
+        return in_time
+
+    def _go(self, helper: _Helper, in_time: bool) -> None:
+        """It waits no more: it calls the next, and leaves the lead if it does not take it."""
+        with self._lock:
+            self._helpers.pop(helper, None)
+            was_leader = self._leader is helper
+            if was_leader:
+                self._leader = None
+        if helper.following is not None:
+            helper.following.bell.release()
+        if was_leader and (not in_time or helper.until()):
+            self._call()
+
+    def _call(self) -> None:
+        """Call those who need not wait any more, and one to lead the next round.
+
+        One calls the other: called all at once they would fight for the interpreter, and each would
+        be put to sleep a few times before it gets to work. The leader is the last, so that what the
+        others append next is in its round.
+        """
+        with self._lock:
+            called = [helper for helper in self._helpers if helper.until()]
+            for helper in called:
+                del self._helpers[helper]
+            if self._helpers and self._dirty and not self._is_running and self._leader is None:
+                self._leader = next(iter(self._helpers))
+                del self._helpers[self._leader]
+                called.append(self._leader)
+            for helper, following in pairwise(called):
+                helper.following = following
+        if called:
+            called[0].bell.release()
 
     def _begin(self) -> list[Flushable]:
         dirty, self._dirty = list(self._dirty), {}
@@ -190,9 +251,9 @@ class Flusher:
             self._finish(plans)
             return len(plans)
         finally:
-            with self._condition:
+            with self._lock:
                 self._is_running = False
-                self._condition.notify_all()
+            self._call()
 
     def _finish(self, plans: Sequence[FlushPlan]) -> None:
         failures: list[Exception] = []

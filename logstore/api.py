@@ -488,7 +488,11 @@ class LogStore(Protocol):
     def committed_offsets(
         self, group_id: str, partitions: Sequence[TopicPartition] | None = None
     ) -> list[CommittedOffset]:
-        """For the named partitions (offset -1 where nothing is), or all that have one."""
+        """For the named partitions (offset -1 where nothing is), or all that have one.
+
+        Named are those that somebody starts to read: raises UnstableOffsetCommitError (try again)
+        while an open transaction may move one of them (KIP-447).
+        """
         ...
 
     def list_groups(self) -> list[GroupSummary]: ...

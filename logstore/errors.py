@@ -172,6 +172,14 @@ class ConcurrentTransactionsError(TransactionError):
     retriable = True
 
 
+class UnstableOffsetCommitError(TransactionError):
+    """An open transaction is about to move the committed offset: who started there now would read
+    again what the transaction has done."""
+
+    reason = "UNSTABLE_OFFSET_COMMIT"
+    retriable = True
+
+
 class InvalidTransactionTimeoutError(InvalidRequestError):
     reason = "INVALID_TRANSACTION_TIMEOUT"
 

@@ -317,11 +317,14 @@ class GroupCoordinator:
     def committed_offsets(
         self, group_id: str, partitions: Sequence[TopicPartition] | None = None
     ) -> list[CommittedOffset]:
+        """Raises UnstableOffsetCommitError: see LogStore.committed_offsets."""
         check_group_id(group_id)
         with self._lock:
             if partitions is None:
                 return list(self._offsets.committed_of(group_id).values())
-            return [self._offsets.committed(group_id, TopicPartition(*p)) for p in partitions]
+            parts = [TopicPartition(*part) for part in partitions]
+            self._offsets.check_stable(group_id, parts)
+            return [self._offsets.committed(group_id, part) for part in parts]
 
     def delete_offsets(self, group_id: str, partitions: Sequence[TopicPartition]) -> None:
         """Durable when it returns. Not of topics that the group's members read."""

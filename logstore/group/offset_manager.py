@@ -27,6 +27,7 @@ from logstore.errors import (
     OffsetMetadataTooLargeError,
     UnknownPartitionError,
     UnknownTopicError,
+    UnstableOffsetCommitError,
 )
 from logstore.group.offset_records import OffsetKey, OffsetValue, encode_key, encode_offset
 from logstore.group.offsets import GroupOffsets, KeyValue, TopicIds, tombstone
@@ -98,6 +99,26 @@ class OffsetManager:
 
     def committed(self, group_id: str, part: TopicPartition) -> CommittedOffset:
         return self.of(group_id).committed(part, self.topic_ids)
+
+    def check_stable(self, group_id: str, parts: Iterable[TopicPartition]) -> None:
+        """Raises UnstableOffsetCommitError if an open transaction is to move one of them."""
+        offsets = self.of(group_id)
+        held = {
+            part
+            for changes in self._in_transaction.values()
+            for change in changes
+            if change.offsets is offsets
+            for part in change.values
+        }
+        for part in parts:
+            if part in held:
+                raise UnstableOffsetCommitError(
+                    f"a transaction that is still open commits an offset of group {group_id!r} for "
+                    f"{part.topic}-{part.partition}; try again",
+                    group_id=group_id,
+                    topic=part.topic,
+                    partition=part.partition,
+                )
 
     def group_is_empty(self, group_id: str) -> None:
         """It has no members now: its offsets grow old from here on."""

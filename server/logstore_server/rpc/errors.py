@@ -50,6 +50,7 @@ STATUS_CODES: dict[type[LogStoreError], grpc.StatusCode] = {
     errors.InvalidTransactionStateError: _Code.FAILED_PRECONDITION,
     errors.UnknownTransactionalIdError: _Code.FAILED_PRECONDITION,
     errors.ConcurrentTransactionsError: _Code.ABORTED,
+    errors.UnstableOffsetCommitError: _Code.ABORTED,
     errors.InvalidTransactionTimeoutError: _Code.INVALID_ARGUMENT,
     errors.GroupError: _Code.FAILED_PRECONDITION,
     errors.InvalidGroupIdError: _Code.INVALID_ARGUMENT,

@@ -1,4 +1,4 @@
-"""SIGKILL, SIGSTOP and kills in the middle of starting, under writers and a group.
+"""SIGKILL, SIGSTOP and kills in the middle of starting, under writers, a group and transactions.
 
 traffic -> (SIGSTOP, SIGCONT)? -> SIGKILL -> (start, SIGKILL)? -> start -> committed offsets?
    ^                                                                            |
@@ -10,21 +10,26 @@ from __future__ import annotations
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import logstore
 from tests.support.server_process import ServerProcess
 from tests.torture import traffic as clients
+from tests.torture import transforms
 from tests.torture.checker import check_claims, check_log, check_ownership
 from tests.torture.ledger import GroupLedger, OwnershipLedger, Violation
 from tests.torture.report import Outcome
 from tests.torture.traffic import Member, Traffic, Writer
+from tests.torture.transforms import Transformer, check_copies
 
 TOPIC = "events"
+COPIES = "copies"
 PARTITIONS = 3
 WRITERS = 4
 MEMBERS = 2
+TRANSFORMERS = 2
 CONFIGS = {"segment_bytes": "1048576"}  # small, so that kills meet rolls
 KILLS_PER_AUDIT = 50
 STOPPED_SHARE = 0.15  # of the kills, SIGSTOP first
@@ -39,43 +44,49 @@ class KillRun:
 
     def __init__(self, directory: Path, seed: int, say: Callable[[str], None]) -> None:
         self.outcome = Outcome("kills")
+        self._seed = seed
         self._random = random.Random(seed)
         self._say = say
         self._runs = 0
         self._server = ServerProcess(directory / "data", errors=directory / "server.log")
         self._group = GroupLedger(PARTITIONS)
         self._ownership = OwnershipLedger()
+        self._transformers: list[Transformer] = []
 
     def run(self, *, kills: int, seconds: float) -> Outcome:
         """Until both are reached."""
         until = time.monotonic() + seconds
         with self._server:
             with logstore.connect(self._server.address) as store:
-                store.create_topic(TOPIC, partitions=PARTITIONS, configs=CONFIGS)
+                for topic in (TOPIC, COPIES):
+                    store.create_topic(topic, partitions=PARTITIONS, configs=CONFIGS)
             with self._traffic() as traffic:
                 while self.outcome.count("kills") < kills or time.monotonic() < until:
                     self._disturb(traffic)
                     if self.outcome.count("kills") % KILLS_PER_AUDIT == 0:
                         self._audit(traffic)
                 traffic.stop_writers()
-                clients.wait_for_group(self._server.address, TOPIC, PARTITIONS)
+                for group in (clients.GROUP, transforms.GROUP):
+                    clients.wait_for_group(self._server.address, TOPIC, PARTITIONS, group)
                 traffic.stop_members()
             self._finish(traffic)
         return self.outcome
 
     def _traffic(self) -> Traffic:
         address = self._server.address
-        return Traffic(
-            [Writer(address, TOPIC, PARTITIONS, number) for number in range(WRITERS)],
-            [
-                Member(
-                    address, TOPIC, f"member-{number}", self._group, self._ownership,
-                    lambda: self._runs,
-                )
-                for number in range(MEMBERS)
-            ],
-            self._group,
-        )  # fmt: skip
+        writers = [Writer(address, TOPIC, PARTITIONS, number) for number in range(WRITERS)]
+        members = [
+            Member(
+                address, TOPIC, f"member-{number}", self._group, self._ownership,
+                lambda: self._runs,
+            )
+            for number in range(MEMBERS)
+        ]  # fmt: skip
+        self._transformers = [
+            Transformer(address, TOPIC, COPIES, number, self._seed)
+            for number in range(TRANSFORMERS)
+        ]
+        return Traffic(writers, [*members, *self._transformers], self._group)
 
     def _disturb(self, traffic: Traffic) -> None:
         time.sleep(self._random.uniform(*RUN_SECONDS))  # the moment is the test's input
@@ -107,13 +118,17 @@ class KillRun:
             time.sleep(self._random.uniform(0.0, 1.0))
 
     def _audit(self, traffic: Traffic) -> None:
-        claims = clients.take_claims(self._server.address, TOPIC, PARTITIONS, traffic)
-        stored = clients.read_all(self._server.address, TOPIC, PARTITIONS)
+        address = self._server.address
+        claims = clients.take_claims(address, TOPIC, PARTITIONS, traffic)
+        copied = clients.committed_offsets(address, TOPIC, PARTITIONS, transforms.GROUP)
+        copies = clients.read_all(address, COPIES, PARTITIONS)
+        stored = clients.read_all(address, TOPIC, PARTITIONS)
         violations = check_claims(claims, stored) + check_log(traffic.ledgers, stored)
+        violations += check_copies(copies, stored, copied)
         self.outcome.add("full reads")
         self._say(
             f"{self.outcome.count('kills')} kills, {traffic.acknowledged} acknowledged, "
-            f"{stored.records} read back, {len(violations)} violations"
+            f"{stored.records} read back, {copies.records} copies, {len(violations)} violations"
         )
         self.outcome.violations.extend(violations)
 
@@ -134,3 +149,7 @@ class KillRun:
         self.outcome.add("records read by the group", self._group.records)
         self.outcome.add("commits", self._group.commits)
         self.outcome.add("tenures", len(self._ownership.tenures))
+        counts: Counter[str] = sum((one.counts for one in self._transformers), Counter())
+        self.outcome.add("transactions", counts.pop("transactions", 0))
+        self.outcome.add("transactions aborted", counts.pop("aborts", 0))
+        self.outcome.notes.append(f"transactions ended by {dict(counts)}")

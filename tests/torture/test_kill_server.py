@@ -1,4 +1,4 @@
-"""Ten kills of a server under four producers and a consumer group, then every claim checked.
+"""Ten kills of a server under producers, a group and transactions, then every claim checked.
 
 The short form of `python -m tests.torture kills`, with a fixed seed.
 """
@@ -23,3 +23,5 @@ def test_nothing_acknowledged_is_lost_over_ten_kills(tmp_path: Path) -> None:
     assert outcome.count("records acknowledged") > 1000
     assert outcome.count("records read by the group") >= outcome.count("records acknowledged")
     assert outcome.count("commits") > 0
+    assert outcome.count("transactions") > 50
+    assert outcome.count("transactions aborted") > 0

@@ -213,7 +213,7 @@ class Traffic:
     """Writers and members on one topic from start to stop."""
 
     def __init__(
-        self, writers: Sequence[Writer], members: Sequence[Member], group: GroupLedger
+        self, writers: Sequence[Writer], members: Sequence[Client], group: GroupLedger
     ) -> None:
         self.writers = writers
         self.members = members
@@ -280,12 +280,12 @@ def stop(clients: Sequence[Client]) -> None:
             raise AssertionError(f"{client.name} does not end")
 
 
-def committed_offsets(address: str, topic: str, partitions: int) -> list[int]:
+def committed_offsets(address: str, topic: str, partitions: int, group: str = GROUP) -> list[int]:
     """Of the group, per partition; 0 where nothing is committed."""
     with logstore.connect(address) as store:
         found = {
             item.partition: max(item.offset, 0)
-            for item in store.committed_offsets(GROUP)
+            for item in store.committed_offsets(group)
             if item.topic == topic
         }
     return [found.get(partition, 0) for partition in range(partitions)]
@@ -325,15 +325,17 @@ def read_all(address: str, topic: str, partitions: int, *, seconds: float = 300.
     return stored
 
 
-def wait_for_group(address: str, topic: str, partitions: int, *, seconds: float = 120.0) -> None:
+def wait_for_group(
+    address: str, topic: str, partitions: int, group: str = GROUP, *, seconds: float = 120.0
+) -> None:
     """Until the group has committed all that is visible."""
     deadline = time.monotonic() + seconds
     while True:
         with logstore.connect(address) as store:
             ends = [info.high_watermark for info in store.describe_topic(topic).partitions]
-        committed = committed_offsets(address, topic, partitions)
+        committed = committed_offsets(address, topic, partitions, group)
         if committed == ends:
             return
         if time.monotonic() > deadline:
-            raise AssertionError(f"the group stands at {committed}, the log ends at {ends}")
+            raise AssertionError(f"{group} stands at {committed}, the log ends at {ends}")
         time.sleep(0.1)

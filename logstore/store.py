@@ -33,7 +33,7 @@ from logstore.flush_wait import pending_flush
 from logstore.fs import FileSystem, RealFileSystem
 from logstore.group import GroupCoordinator, check_group_id
 from logstore.journal import Journal
-from logstore.log import Cleaner
+from logstore.log import Cleaner, UnopenedLog
 from logstore.pending import Pending
 from logstore.reader import LeasedFetch, LocalReader, OneShot
 from logstore.record import is_transactional, parse_header
@@ -485,6 +485,8 @@ class GroupTopics:
         }
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """(log start offset, high watermark)."""
+        """(log start offset, high watermark). Raises what keeps the partition from being open."""
         log = self._table.log(topic, partition)
+        if isinstance(log, UnopenedLog):
+            log.check_offset(0)
         return log.log_start_offset, log.high_watermark

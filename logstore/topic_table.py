@@ -24,14 +24,23 @@ from logstore.catalog import CatalogState, Topic
 from logstore.clock import Clock
 from logstore.config import StoreConfig, TopicConfig, canonical_topic_configs, topic_config_key
 from logstore.errors import (
+    CorruptDataError,
     InvalidRequestError,
+    StorageFailedError,
     TopicExistsError,
     UnknownPartitionError,
     UnknownTopicError,
 )
 from logstore.fs import FileSystem
 from logstore.journal import KeyValue, append_records, replay
-from logstore.log import Flusher, PartitionLog, SegmentCache, StateFile
+from logstore.log import (
+    Flusher,
+    PartitionLog,
+    PartitionParts,
+    SegmentCache,
+    StateFile,
+    UnopenedLog,
+)
 from logstore.log.faults import storage_error
 from logstore.store_files import (
     DELETED_SUFFIX,
@@ -300,32 +309,29 @@ class TopicTable:
         return OpenTopic(topic, config, tuple(logs))
 
     def _open_log(self, topic: Topic, config: TopicConfig, partition: int) -> PartitionLog:
-        return PartitionLog.open(
-            self._fs,
-            f"{self._root}/{partition_directory(topic.name, partition)}",
-            topic=topic.name,
-            topic_id=topic.topic_id,
-            partition=partition,
-            config=config,
-            limits=self._limits,
-            clock=self._clock,
-            slot=self._state_file.slot(topic.topic_id, partition),
-            segments=self._segments,
-            flusher=self.flusher,
-            clean=self._state_file.was_clean,
-        )
+        """One that cannot be opened has a place that says why; but logstore's own topics must."""
+        parts = self._parts(topic, config, partition)
+        directory = f"{self._root}/{partition_directory(topic.name, partition)}"
+        try:
+            return PartitionLog.open(self._fs, directory, clean=self._state_file.was_clean, **parts)
+        except (CorruptDataError, StorageFailedError) as error:
+            if topic.internal or topic.name == catalog.CATALOG_TOPIC:
+                raise
+            return UnopenedLog(error, **parts)
+
+    def _parts(self, topic: Topic, config: TopicConfig, partition: int) -> PartitionParts:
+        return {
+            "topic": topic.name,
+            "topic_id": topic.topic_id,
+            "partition": partition,
+            "config": config,
+            "limits": self._limits,
+            "clock": self._clock,
+            "slot": self._state_file.slot(topic.topic_id, partition),
+            "segments": self._segments,
+            "flusher": self.flusher,
+        }
 
     def _create_log(self, topic: Topic, config: TopicConfig, partition: int) -> PartitionLog:
-        return PartitionLog.create(
-            self._fs,
-            f"{self._root}/{partition_directory(topic.name, partition)}",
-            topic=topic.name,
-            topic_id=topic.topic_id,
-            partition=partition,
-            config=config,
-            limits=self._limits,
-            clock=self._clock,
-            slot=self._state_file.slot(topic.topic_id, partition),
-            segments=self._segments,
-            flusher=self.flusher,
-        )
+        directory = f"{self._root}/{partition_directory(topic.name, partition)}"
+        return PartitionLog.create(self._fs, directory, **self._parts(topic, config, partition))

@@ -25,6 +25,7 @@ from logstore.config import GroupConfig
 from logstore.errors import (
     InvalidRequestError,
     OffsetMetadataTooLargeError,
+    StoreError,
     UnknownPartitionError,
     UnknownTopicError,
     UnstableOffsetCommitError,
@@ -311,7 +312,10 @@ class OffsetManager:
             if not offsets.written():
                 del self._offsets[group_id]
             for part, committed in self.committed_of(group_id).items():
-                _, end = bounds(*part)
+                try:
+                    _, end = bounds(*part)
+                except StoreError:  # it could not be opened: nobody knows where it ends
+                    continue
                 if committed.offset > end:
                     self._lower(group_id, part, end)
                     notes.append(

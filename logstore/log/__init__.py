@@ -4,10 +4,11 @@ from logstore.log.cleaner import Cleaner
 from logstore.log.flush import Flusher
 from logstore.log.follower import FollowerLog
 from logstore.log.lease import Lease
-from logstore.log.partition_log import PartitionLog
+from logstore.log.partition_log import PartitionLog, PartitionParts
 from logstore.log.segment_cache import SegmentCache
 from logstore.log.state_file import StateFile, StateReader
 from logstore.log.transactions import AbortedTransaction
+from logstore.log.unopened_log import UnopenedLog
 
 __all__ = [
     "AbortedTransaction",
@@ -16,7 +17,9 @@ __all__ = [
     "FollowerLog",
     "Lease",
     "PartitionLog",
+    "PartitionParts",
     "SegmentCache",
     "StateFile",
     "StateReader",
+    "UnopenedLog",
 ]

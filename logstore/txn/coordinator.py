@@ -100,6 +100,7 @@ class TransactionCoordinator:
         self._by_producer: dict[int, str] = {}
         self._active: dict[str, Transaction] = {}  # those of _by_id that are open or being ended
         self._ending: set[str] = set()
+        self._unsure: set[str] = set()  # decided, but not known to be on disk
         self._groups: OffsetsOfTransactions | None = None
         self._pause_until = 0.0  # nothing is tried again before that
         self.recovery_notes: list[str] = []
@@ -206,6 +207,8 @@ class TransactionCoordinator:
         try:
             if not transaction.is_prepared:
                 transaction = self._decide(transaction, commit=commit)
+            elif transactional_id in self._unsure:
+                self._write_decision(transaction)
             self._mark(transaction)
             if self._groups is not None:
                 self._groups.end_transaction(transaction.producer_id, commit=transaction.is_commit)
@@ -219,13 +222,25 @@ class TransactionCoordinator:
             for log in self._logs(transaction):
                 with suppress(UnknownTopicError):  # deleted meanwhile
                     log.flush()
-        with self._lock:
-            decided = transaction.decide(self._clock.now_ms(), commit=commit)
-            written = self._set(decided)
-            if isinstance(written.error, DiskFullError):  # nothing was written
+        decided = transaction.decide(self._clock.now_ms(), commit=commit)
+        try:
+            self._write_decision(decided)
+        except DiskFullError:  # nothing was written
+            with self._lock:
                 self._put(transaction)
-        written.result()
+                self._unsure.discard(transaction.transactional_id)
+            raise
         return decided
+
+    def _write_decision(self, decided: Transaction) -> None:
+        """On disk when it returns; if it raises, it may be or not, and nothing acts on it before it
+        was written anew (a journal that failed takes nothing: then not before the next opening).
+        """
+        with self._lock:
+            self._unsure.add(decided.transactional_id)
+            written = self._set(decided)
+        written.result()
+        self._unsure.discard(decided.transactional_id)
 
     def _mark(self, transaction: Transaction) -> None:
         """Markers in every partition that is there still, on disk when it returns."""

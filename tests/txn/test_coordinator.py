@@ -276,3 +276,18 @@ def test_nobody_writes_to_a_transaction_while_it_ends(run: Running) -> None:
     assert len(set(first)) == len(first)
     assert set(answered) <= set(first)
     assert answered
+
+
+def test_a_decision_that_may_not_be_on_disk_is_not_acted_on(run: Running) -> None:
+    """Markers after a PREPARE_COMMIT that was lost would be of a transaction that a restart takes
+    for open, and aborts where they are missing."""
+    producer = run.store.init_producer("x")
+    run.put(producer, b"v")
+    run.fs.inject("sync", path_contains="__transaction_state")
+    for _ in range(3):
+        with pytest.raises(StorageFailedError):
+            run.end(producer)
+        run.clock.advance(2)
+        run.store.run_maintenance()
+    assert run.committed() == []
+    assert run.store._table.log("t", 0).log_end_offset == 1

@@ -450,7 +450,8 @@ class LogStore(Protocol):
         """Commit or abort all that the producer wrote since the last end; durable, and visible to
         readers, when it returns. The answer is who the producer is from now on (KIP-890).
 
-        Asked again after a lost answer it gives the same one. Raises ProducerFencedError (another
+        Asked again after a lost answer it gives the same one. An abort needs nothing that is open:
+        it fences what the producer has still on its way. Raises ProducerFencedError (another
         producer took over, or the transaction outlived its timeout), UnknownTransactionalIdError,
         InvalidTransactionStateError, ConcurrentTransactionsError (try again).
         """

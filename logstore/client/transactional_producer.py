@@ -112,15 +112,11 @@ class TransactionalProducer(Producer):
     def _end(self, session: TransactionSession, *, commit: bool) -> None:
         identity = session.identity
         if session.has_work:
-            try:
-                identity = session.run(
-                    lambda: self._store.end_transaction(
-                        session.transactional_id, session.identity, commit=commit
-                    )
+            identity = session.run(
+                lambda: self._store.end_transaction(
+                    session.transactional_id, session.identity, commit=commit
                 )
-            except InvalidTransactionStateError:
-                if commit:
-                    raise  # nothing of it reached the store: there is nothing to abort
+            )
         with self._lock:
             session.ended(identity)
 

@@ -179,7 +179,7 @@ class TransactionCoordinator:
 
         Blocks for syncs. When it raises a retriable error, ask again: a decision that was made
         stands. Raises ProducerFencedError, UnknownTransactionalIdError,
-        InvalidTransactionStateError (nothing is open, or the other end was decided),
+        InvalidTransactionStateError (a commit, and nothing is open),
         ConcurrentTransactionsError, DiskFullError, StorageFailedError (of a partition that cannot
         be flushed: nothing is decided, abort).
         """

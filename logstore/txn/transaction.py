@@ -3,7 +3,8 @@
     EMPTY --enrol--> ONGOING --decide(commit)--> PREPARE_COMMIT --complete--> COMPLETE_COMMIT
       |                 |  ^____________________enrol (the next one)_______________|
       |                 '--decide(abort)---> PREPARE_ABORT --complete--> COMPLETE_ABORT
-      '--succeed (a new producer takes over the id; also from COMPLETE_*)--> EMPTY
+      |--succeed (a new producer takes over the id; also from COMPLETE_*)--> EMPTY
+      '--decide(abort; also from COMPLETE_*)--> PREPARE_ABORT, with no partitions
 
 Invariants
 - The epoch never falls for one producer id. It rises when the end of a transaction is decided
@@ -133,7 +134,8 @@ class Transaction:
         return replace(self, partitions=self.partitions | {part}, updated_ms=now_ms)
 
     def decide(self, now_ms: int, *, commit: bool) -> Transaction:
-        if not self.is_ongoing:
+        """An abort needs nothing that is open: it fences what is still on its way (KIP-890)."""
+        if self.is_prepared or (commit and not self.is_ongoing):
             raise InvalidTransactionStateError(
                 f"{self.transactional_id!r} has no open transaction; it is {self.state.name}",
                 transactional_id=self.transactional_id,

@@ -291,3 +291,16 @@ def test_a_decision_that_may_not_be_on_disk_is_not_acted_on(run: Running) -> Non
         run.store.run_maintenance()
     assert run.committed() == []
     assert run.store._table.log("t", 0).log_end_offset == 1
+
+
+def test_an_abort_of_nothing_fences_what_is_on_its_way(run: Running) -> None:
+    """A batch that its producer gave up may reach the store after the abort that was to end it: it
+    must not begin the producer's next transaction."""
+    producer = run.store.init_producer("x")
+    following = run.end(producer, commit=False)
+    assert run.end(producer, commit=False) == following
+    with pytest.raises(ProducerFencedError):
+        run.put(producer, b"late")
+    run.put(following, b"next")
+    run.end(following)
+    assert run.committed() == [b"next"]

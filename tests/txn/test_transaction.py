@@ -56,9 +56,16 @@ def test_enrolling() -> None:
 
 
 @pytest.mark.parametrize("state", sorted(set(ALL) - {TransactionState.ONGOING}))
-def test_only_an_open_one_is_decided(state: TransactionState) -> None:
+def test_only_an_open_one_is_committed_and_none_is_decided_twice(state: TransactionState) -> None:
     with pytest.raises(InvalidTransactionStateError, match=state.name):
         ALL[state].decide(99, commit=True)
+    if ALL[state].is_prepared:
+        with pytest.raises(InvalidTransactionStateError, match=state.name):
+            ALL[state].decide(99, commit=False)
+    else:
+        aborting = ALL[state].decide(99, commit=False)
+        assert aborting.is_prepared
+        assert aborting.epoch == ALL[state].epoch + 1
 
 
 def test_a_repeated_question_is_recognized() -> None:

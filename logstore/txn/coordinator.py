@@ -381,8 +381,9 @@ class TransactionCoordinator:
             for producer_id, (epoch, first_offset) in log.open_transactions().items():
                 known = self._by_id.get(self._by_producer.get(producer_id, ""))
                 part = TopicPartition(log.topic, log.partition)
-                if known is not None and known.is_ongoing and part in known.partitions:
-                    continue
+                is_its = known is not None and known.is_ongoing and part in known.partitions
+                if is_its and known is not None and known.epoch == epoch:
+                    continue  # of an older epoch: its end was excused from marking a failed log
                 marker = encode_marker(
                     Marker.ABORT,
                     producer_id=producer_id,

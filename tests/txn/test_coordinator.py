@@ -304,3 +304,21 @@ def test_an_abort_of_nothing_fences_what_is_on_its_way(run: Running) -> None:
     run.put(following, b"next")
     run.end(following)
     assert run.committed() == [b"next"]
+
+
+def test_what_was_aborted_in_a_failed_partition_is_not_part_of_the_next_transaction(
+    run: Running,
+) -> None:
+    producer = run.store.init_producer("x")
+    run.put(producer, b"aborted")
+    run.fs.inject("sync", path_contains="t-0")
+    with pytest.raises(StorageFailedError):
+        run.store.append("t", 0, encode_batch([b"plain"])).result(5)
+    following = run.end(producer, commit=False)
+    with pytest.raises(StorageFailedError):
+        run.put(following, b"next")
+    run.reopen()
+    run.put(following, b"next")
+    run.end(following)
+    assert b"aborted" not in run.committed()
+    assert b"next" in run.committed()

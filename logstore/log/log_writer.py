@@ -31,6 +31,7 @@ from logstore.log.faults import fresh, is_no_space, storage_error
 from logstore.log.flush import Flusher, FlushPlan
 from logstore.log.format import REPLACING
 from logstore.log.log_view import LogView, Published
+from logstore.log.producer_state import NO_OFFSET
 from logstore.log.recovery import Recovered
 from logstore.log.segment import Segment, SegmentFiles, create_segment_file
 from logstore.log.segment_cache import SegmentCache
@@ -498,6 +499,12 @@ class LogWriter:
                 for producer_id, first_offset in self._producers.open_transactions().items()
                 if (entry := self._producers.get(producer_id)) is not None
             }
+
+    def is_marked(self, producer_id: int, epoch: int) -> bool:
+        """See PartitionLog.is_marked."""
+        with self._lock:
+            entry = self._producers.get(producer_id)
+            return entry is not None and entry.epoch == epoch and entry.open_since == NO_OFFSET
 
     def announce(self) -> None:
         """Write the slot of a log that was just recovered."""

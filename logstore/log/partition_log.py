@@ -293,6 +293,10 @@ class PartitionLog:
         """producer id -> (producer epoch, first offset) of those that no marker has ended."""
         return self._writer.open_transactions()
 
+    def is_marked(self, producer_id: int, epoch: int) -> bool:
+        """Whether the producer's last batch is of that epoch and left no transaction open."""
+        return self._writer.is_marked(producer_id, epoch)
+
     @property
     def has_aborted(self) -> bool:
         return bool(self._view.transactions.aborted)

@@ -254,9 +254,12 @@ class TransactionCoordinator:
         failure: LogStoreError | None = None
         for log in self._logs(transaction):
             try:
-                appended = log.append(marker, validated=True)
                 flusher = self._partitions.flusher
-                written.append(pending_flush(log, flusher, appended.last_offset, None))
+                if log.is_marked(transaction.producer_id, transaction.epoch):  # it is tried again
+                    last_offset = log.log_end_offset - 1
+                else:
+                    last_offset = log.append(marker, validated=True).last_offset
+                written.append(pending_flush(log, flusher, last_offset, None))
             except ProducerFencedError:
                 continue  # a later epoch is there: it was marked before
             except LogStoreError as error:

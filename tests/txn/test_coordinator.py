@@ -322,3 +322,20 @@ def test_what_was_aborted_in_a_failed_partition_is_not_part_of_the_next_transact
     run.end(following)
     assert b"aborted" not in run.committed()
     assert b"next" in run.committed()
+
+
+def test_an_end_that_is_held_up_does_not_fill_the_other_partitions(run: Running) -> None:
+    producer = run.store.init_producer("x")
+    run.put(producer, b"v")
+    run.put(producer, b"w", part=1)
+    run.fs.inject("write", 5, path_contains="t-0/", times=None)
+    with pytest.raises(StorageFailedError):
+        run.end(producer)
+    for _ in range(5):
+        run.clock.advance(2)
+        run.store.run_maintenance()
+    assert run.store._table.log("t", 1).log_end_offset == 2
+    run.fs.heal()
+    run.reopen()
+    assert run.committed() == [b"v"]
+    assert read(run.store, ("t", 1)) == [b"w"]

@@ -281,7 +281,11 @@ class LocalLogStore:
         self, transactional_id: str, producer: api.ProducerIdentity, *, commit: bool
     ) -> api.ProducerIdentity:
         self._check_open()
-        return self._transactions.end(transactional_id, producer, commit=commit)
+        try:
+            return self._transactions.end(transactional_id, producer, commit=commit)
+        except LogStoreError:  # what was decided is gone on with before long
+            self._announce_deadline()
+            raise
 
     def open_reader(
         self, *, bytes_max: int, partition_bytes_max: int, read_committed: bool = False

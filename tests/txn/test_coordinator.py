@@ -339,3 +339,20 @@ def test_an_end_that_is_held_up_does_not_fill_the_other_partitions(run: Running)
     run.reopen()
     assert run.committed() == [b"v"]
     assert read(run.store, ("t", 1)) == [b"w"]
+
+
+def test_who_drives_the_store_is_told_of_an_end_that_is_held_up(run: Running) -> None:
+    producer = run.store.init_producer("x")
+    run.put(producer, b"v")
+    told: list[float | None] = []
+    run.store.attach_driver(
+        on_flush=lambda: None, on_deadline=lambda: told.append(run.store.next_deadline())
+    )
+    run.store.run_maintenance()
+    run.fs.inject("allocate", 28, path_contains="t-0/", times=None)
+    run.fs.inject("write", 28, path_contains="t-0/", times=None)
+    with pytest.raises(DiskFullError):
+        run.end(producer)
+    assert told
+    assert told[-1] is not None
+    assert told[-1] <= run.clock.monotonic() + 1

@@ -250,23 +250,20 @@ class TransactionCoordinator:
             producer_epoch=transaction.epoch,
             timestamp_ms=self._clock.now_ms(),
         )
-        written: list[Pending[None]] = []
+        marked: list[PartitionLog] = []
         failure: LogStoreError | None = None
         for log in self._logs(transaction):
             try:
-                flusher = self._partitions.flusher
-                if log.is_marked(transaction.producer_id, transaction.epoch):  # it is tried again
-                    last_offset = log.log_end_offset - 1
-                else:
-                    last_offset = log.append(marker, validated=True).last_offset
-                written.append(pending_flush(log, flusher, last_offset, None))
+                if not log.is_marked(transaction.producer_id, transaction.epoch):  # tried before
+                    log.append(marker, validated=True)
+                marked.append(log)
             except ProducerFencedError:
                 continue  # a later epoch is there: it was marked before
             except LogStoreError as error:
                 failure = _unless_excused(error, transaction) or failure
-        for pending in written:
+        for log in marked:  # in one round; the high watermark of some says nothing of the disk
             try:
-                pending.result()
+                log.flush()
             except LogStoreError as error:
                 failure = _unless_excused(error, transaction) or failure
         if failure is not None:

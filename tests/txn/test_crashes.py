@@ -225,3 +225,16 @@ def test_stopped_again_while_it_recovers() -> None:
         if not was_stopped:
             break
     assert calls > 20
+
+
+def test_markers_of_page_cache_topics_are_on_disk_before_the_answer() -> None:
+    """Their high watermark says nothing of the disk, and the end of the transaction may survive
+    without them."""
+    for seed in range(30):
+        fs = MemoryFileSystem(seed)
+        scenario = Scenario(fs)
+        store = open_store(fs)
+        put(store, ("b", 0), scenario.producer, b"x", 0)
+        store.end_transaction("t", scenario.producer, commit=True)
+        fs.power_loss()
+        assert b"x" in read(open_store(fs), ("b", 0)), seed

@@ -1,4 +1,4 @@
-# The whole vocabulary: fmt lint type test bench demo torture fuzz gen clean.
+# The whole vocabulary: fmt lint type test bench demo torture simulate fuzz gen clean.
 # Everything installs itself into .venv; a fresh machine needs Python 3.11+, make and a C compiler.
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ PROTOS := $(wildcard proto/logstore/v1/*.proto)
 CODE := logstore server tests benchmarks setup.py
 JOBS ?= 2
 
-.PHONY: all fmt lint type contracts test test-compiled test-pure bench demo torture fuzz gen \
+.PHONY: all fmt lint type contracts test test-compiled test-pure bench demo torture simulate fuzz gen \
         gen-check lint-proto clean
 
 all: test
@@ -57,6 +57,12 @@ demo: $(READY)
 # Faults on real servers, half an hour (TORTURE_SECONDS); some parts need root and say so.
 torture: $(READY)
 	$(BIN)/python -m tests.torture
+
+# Histories of a whole store on a file system that lies; SEED=... starts elsewhere.
+SEED ?= 0
+HISTORIES ?= 20000
+simulate: $(READY)
+	$(BIN)/python -m tests.simulator --histories $(HISTORIES) --seed $(SEED) --jobs $(JOBS) --minutes 60
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz

@@ -1,0 +1,408 @@
+"""Reads a history and names what must not be. Knows nothing of the store's code.
+
+What must hold
+- fsync: what was acknowledged with acks=all, and what any reader saw, is at its offset with its
+  bytes ever after, unless it was to be forgotten. An offset never means two records.
+- page_cache: the same over a killed process. A power loss (or a failed sync whose pages left
+  memory) may take a suffix, above the last flush, and then the leader epoch rises.
+- A record is in a log once, after the earlier ones of its producer, and only if it was sent there
+  and not refused. There are no holes. (Only where retention took a producer's batches may the store
+  forget the producer, and take a late retry of one of them for new.)
+- The log start does not pass what nobody gave up, nor fall below what was durably given up; the
+  leader epoch never falls, and rises with each end that was not a close.
+- A committed offset is one that was committed, and not below one whose commit was answered (but
+  the log's end, when that fell). No partition has two live owners in a group.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tests.simulator.history import (
+    RECORD_ID_BYTES,
+    Acknowledged,
+    Bounds,
+    CacheLost,
+    CommitRead,
+    Committed,
+    Committing,
+    Ended,
+    Forgotten,
+    History,
+    MayForget,
+    Opened,
+    Owners,
+    PartitionGone,
+    PartitionMade,
+    Place,
+    Read,
+    RecordSeen,
+    Refused,
+    Sent,
+    SequenceGap,
+    Surprise,
+    Trouble,
+)
+
+LOST = "lost"
+NEVER_DURABLE = "read of a record that was never durable"
+DUPLICATED = "duplicated"
+REORDERED = "reordered"
+PHANTOM = "phantom"
+WRONG_BYTES = "wrong bytes"
+OFFSET_REUSED = "offset reused"
+HOLE = "offsets without records"
+FORGOTTEN = "log start moved without a reason"
+EPOCH = "leader epoch did not rise"
+COMMIT_BACKWARDS = "committed offset moved backwards"
+COMMIT_PHANTOM = "committed offset that nobody committed"
+OWNED_TWICE = "partition owned twice"
+SURPRISE = "answer that nothing explains"
+
+VIOLATIONS = (
+    LOST,
+    NEVER_DURABLE,
+    DUPLICATED,
+    REORDERED,
+    PHANTOM,
+    WRONG_BYTES,
+    OFFSET_REUSED,
+    HOLE,
+    FORGOTTEN,
+    EPOCH,
+    COMMIT_BACKWARDS,
+    COMMIT_PHANTOM,
+    OWNED_TWICE,
+    SURPRISE,
+)
+
+
+class Violation(NamedTuple):
+    kind: str
+    event: int  # its number in the history
+    place: Place | None
+    what: str
+
+
+@dataclass(slots=True)
+class Batch:
+    place: Place
+    producer: str
+    values: tuple[bytes, ...]
+    timestamp: int
+    number: int
+    attempts: int = 1  # that may have stored it
+
+
+class Known(NamedTuple):
+    """A record is at an offset, as somebody was told. `acknowledged`, else only read."""
+
+    record: bytes
+    acknowledged: bool
+
+
+@dataclass(slots=True)
+class Log:
+    """What is known of a partition."""
+
+    durability: str
+    known: dict[int, Known] = field(default_factory=dict)
+    written: dict[int, bytes] = field(default_factory=dict)  # told, not durable: of this life only
+    offsets: dict[bytes, int] = field(default_factory=dict)  # of known records
+    again: set[bytes] = field(default_factory=set)  # that may come twice
+    start: int = 0  # the log start when it was last looked at
+    high_watermark: int = 0
+    flushed: int = 0
+    log_start: int = 0  # durably given up below
+    may_start: int = 0  # not beyond
+    epoch: int = 0
+    losses: int = 0  # ends that may have taken a suffix
+    may_lose: bool = False
+    was_unclean: bool = False
+
+
+@dataclass(slots=True)
+class Commits:
+    attempts: set[int] = field(default_factory=set)
+    durable: int = -1
+    seen: int = -1
+
+
+class Checker:
+    """One history, once: `check` returns the violations in order."""
+
+    def __init__(self) -> None:
+        self.violations: list[Violation] = []
+        self._number = 0
+        self._logs: dict[Place, Log] = {}
+        self._batches: dict[int, Batch] = {}
+        self._records: dict[bytes, tuple[Batch, bytes]] = {}  # by id: where it belongs, its value
+        self._commits: dict[tuple[str, Place], Commits] = defaultdict(Commits)
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            PartitionMade: self._made,
+            PartitionGone: self._gone,
+            Sent: self._sent,
+            Acknowledged: self._acknowledged,
+            Refused: self._refused,
+            SequenceGap: self._sequence_gap,
+            Read: self._read,
+            Bounds: self._bounds,
+            MayForget: self._may_forget,
+            Forgotten: self._forgotten,
+            Committing: self._committing,
+            Committed: self._committed,
+            CommitRead: self._commit_read,
+            Owners: self._owners,
+            Trouble: lambda _: None,
+            CacheLost: lambda _: self._may_lose(),
+            Ended: self._ended,
+            Opened: lambda _: None,
+            Surprise: lambda event: self._report(SURPRISE, None, event.what),
+        }
+
+    def check(self, history: History) -> list[Violation]:
+        for self._number, event in enumerate(history.events):
+            self._handlers[type(event)](event)
+        return self.violations
+
+    def _report(self, kind: str, place: Place | None, what: str) -> None:
+        self.violations.append(Violation(kind, self._number, place, what))
+
+    # --- topics ---------------------------------------------------------------------------------
+
+    def _made(self, event: PartitionMade) -> None:
+        self._logs[event.place] = Log(event.durability)
+
+    def _gone(self, event: PartitionGone) -> None:
+        self._logs.pop(event.place, None)
+        for key in [key for key in self._commits if key[1] == event.place]:
+            del self._commits[key]
+
+    # --- producers ------------------------------------------------------------------------------
+
+    def _sent(self, event: Sent) -> None:
+        batch = self._batches.get(event.batch)
+        if batch is not None:
+            batch.attempts += 1
+            return
+        batch = Batch(event.place, event.producer, event.values, event.timestamp, event.batch)
+        self._batches[event.batch] = batch
+        for value in event.values:
+            self._records[value[:RECORD_ID_BYTES]] = batch, value
+
+    def _refused(self, event: Refused) -> None:
+        if event.certain:
+            self._batches[event.batch].attempts -= 1
+
+    def _acknowledged(self, event: Acknowledged) -> None:
+        batch = self._batches[event.batch]
+        log = self._logs.get(batch.place)
+        if log is None:
+            return
+        for offset, value in enumerate(batch.values, event.base_offset):
+            record = value[:RECORD_ID_BYTES]
+            if event.durable or log.durability == "page_cache":
+                self._know(batch.place, log, offset, record, acknowledged=True)
+            else:
+                self._compare(batch.place, log, offset, record)
+                log.written[offset] = record
+
+    def _sequence_gap(self, event: SequenceGap) -> None:
+        log = self._logs.get(event.place)
+        if log is not None and not log.losses and not self._is_trimmed(log, event.producer):
+            self._report(LOST, event.place, f"{event.producer}'s acknowledged batches")
+
+    def _is_trimmed(self, log: Log, producer: str) -> bool:
+        """Whether batches of it were given up."""
+        below = (record for record, offset in log.offsets.items() if offset < log.start)
+        return any(self._records[record][0].producer == producer for record in below)
+
+    # --- records at offsets ---------------------------------------------------------------------
+
+    def _compare(self, place: Place, log: Log, offset: int, record: bytes) -> None:
+        before = log.known.get(offset)
+        other = before.record if before else log.written.get(offset)
+        if other is not None and other != record:
+            self._report(OFFSET_REUSED, place, f"{offset} was {other!r}, is {record!r}")
+        at = log.offsets.get(record)
+        if at is not None and at < log.start:
+            log.again.add(record)
+            log.offsets[record] = offset
+        elif at is not None and at != offset:
+            self._report(DUPLICATED, place, f"{record!r} at {at} and at {offset}")
+
+    def _know(
+        self, place: Place, log: Log, offset: int, record: bytes, *, acknowledged: bool
+    ) -> None:
+        before = log.known.get(offset)
+        if before is None or before.record != record:
+            self._compare(place, log, offset, record)
+            log.offsets.setdefault(record, offset)
+        elif before.acknowledged or not acknowledged:
+            return
+        log.known[offset] = Known(record, acknowledged)
+
+    def _read(self, event: Read) -> None:
+        log = self._logs.get(event.place)
+        if log is None:
+            return
+        expected = event.start
+        for seen in event.records:
+            if seen.offset != expected:
+                self._missing(event.place, log, expected, seen.offset)
+            expected = seen.offset + 1
+            if self._is_as_sent(event.place, seen):
+                record = seen.value[:RECORD_ID_BYTES]
+                self._know(event.place, log, seen.offset, record, acknowledged=False)
+        if expected < event.stop:
+            self._missing(event.place, log, expected, event.stop)
+        if event.whole:
+            self._check_order(event)
+
+    def _is_as_sent(self, place: Place, seen: RecordSeen) -> bool:
+        found = self._records.get(seen.value[:RECORD_ID_BYTES])
+        if found is None:
+            self._report(PHANTOM, place, f"{seen.value[:40]!r} at {seen.offset}")
+            return False
+        batch, value = found
+        if batch.place != place:
+            self._report(PHANTOM, place, f"{value[:RECORD_ID_BYTES]!r} was sent to {batch.place}")
+            return False
+        if value != seen.value or batch.timestamp != seen.timestamp:
+            self._report(WRONG_BYTES, place, f"of {value[:RECORD_ID_BYTES]!r} at {seen.offset}")
+            return False
+        if not batch.attempts:
+            self._report(PHANTOM, place, f"{value[:RECORD_ID_BYTES]!r} had been refused")
+        return True
+
+    def _missing(self, place: Place, log: Log, start: int, stop: int) -> None:
+        named = False
+        for offset in range(start, stop):
+            if offset in log.known:
+                named = True
+                self._lost(place, log, offset)
+        if not named:
+            self._report(HOLE, place, f"{start} to {stop - 1}")
+
+    def _lost(self, place: Place, log: Log, offset: int) -> None:
+        known = log.known.pop(offset)
+        log.offsets.pop(known.record, None)
+        kind = LOST if known.acknowledged else NEVER_DURABLE
+        self._report(kind, place, f"{known.record!r} at {offset}")
+
+    def _check_order(self, event: Read) -> None:
+        last: dict[str, tuple[int, bytes]] = {}
+        again = self._logs[event.place].again
+        for seen in event.records:
+            record = seen.value[:RECORD_ID_BYTES]
+            found = self._records.get(record)
+            if found is None or found[0].place != event.place or record in again:
+                continue
+            producer = found[0].producer
+            before = last.get(producer)
+            if before is not None and before >= (found[0].number, record):
+                what = f"{record!r} of {producer} at {seen.offset} comes after {before[1]!r}"
+                self._report(REORDERED, event.place, what)
+            last[producer] = found[0].number, record
+
+    # --- what the store says of its logs --------------------------------------------------------
+
+    def _bounds(self, event: Bounds) -> None:
+        place, log = event.place, self._logs.get(event.place)
+        if log is None:
+            return
+        end = event.high_watermark
+        if log.may_lose and end < log.high_watermark:
+            if end < log.flushed:
+                self._report(LOST, place, f"ends at {end}, was flushed up to {log.flushed}")
+            if event.leader_epoch <= log.epoch:
+                self._report(EPOCH, place, f"{event.leader_epoch}, though records were lost")
+            self._forget_suffix(place, log, end)
+        elif end < log.high_watermark:
+            self._report(NEVER_DURABLE, place, f"ends at {end}, reached {log.high_watermark}")
+            log.high_watermark = end
+        for offset in sorted(offset for offset in log.known if offset >= end):
+            self._lost(place, log, offset)
+        if event.leader_epoch < log.epoch + log.was_unclean:
+            self._report(EPOCH, place, f"{event.leader_epoch} after {log.epoch}")
+        if event.log_start < log.log_start:
+            self._report(FORGOTTEN, place, f"back from {log.log_start} to {event.log_start}")
+        if event.log_start > log.may_start:
+            self._report(FORGOTTEN, place, f"{event.log_start}, allowed was {log.may_start}")
+        log.start = max(log.start, event.log_start)
+        log.may_lose = log.was_unclean = False
+        log.epoch = event.leader_epoch
+        log.high_watermark = max(log.high_watermark, end)
+        log.flushed = event.flushed
+
+    def _forget_suffix(self, place: Place, log: Log, end: int) -> None:
+        for offset in [offset for offset in log.known if offset >= end]:
+            log.offsets.pop(log.known.pop(offset).record, None)
+        log.high_watermark = end
+        for (_, of), commits in self._commits.items():
+            if of == place:
+                commits.attempts.add(end)
+                commits.durable = min(commits.durable, end)
+                commits.seen = min(commits.seen, end)
+
+    def _may_forget(self, event: MayForget) -> None:
+        log = self._logs.get(event.place)
+        if log is not None:
+            log.may_start = max(log.may_start, event.before_offset)
+
+    def _forgotten(self, event: Forgotten) -> None:
+        log = self._logs.get(event.place)
+        if log is not None:
+            log.log_start = max(log.log_start, event.log_start)
+            for offset in [offset for offset in log.known if offset < log.log_start]:
+                del log.known[offset]
+
+    # --- groups ---------------------------------------------------------------------------------
+
+    def _committing(self, event: Committing) -> None:
+        if event.place in self._logs:
+            self._commits[event.group, event.place].attempts.add(event.offset)
+
+    def _committed(self, event: Committed) -> None:
+        if event.place in self._logs:
+            commits = self._commits[event.group, event.place]
+            commits.durable = max(commits.durable, event.offset)
+
+    def _commit_read(self, event: CommitRead) -> None:
+        if event.place not in self._logs:
+            return
+        commits = self._commits[event.group, event.place]
+        floor = max(commits.durable, commits.seen)
+        what = f"{event.group}: {event.offset}, was {floor}"
+        if event.offset < floor:
+            self._report(COMMIT_BACKWARDS, event.place, what)
+        elif event.offset >= 0 and event.offset not in commits.attempts:
+            self._report(COMMIT_PHANTOM, event.place, what)
+        commits.seen = event.offset
+
+    def _owners(self, event: Owners) -> None:
+        owners: dict[Place, str] = {}
+        for member, places in event.owned:
+            for place in places:
+                if place in owners:
+                    what = f"{event.group}: {owners[place]} and {member}"
+                    self._report(OWNED_TWICE, place, what)
+                owners[place] = member
+
+    # --- the machine ----------------------------------------------------------------------------
+
+    def _ended(self, event: Ended) -> None:
+        for log in self._logs.values():
+            log.written.clear()
+            log.was_unclean |= event.open and event.kind != "close"
+        if event.kind == "power_loss":
+            self._may_lose()
+
+    def _may_lose(self) -> None:
+        for log in self._logs.values():
+            if log.durability == "page_cache":
+                log.may_lose = True
+                log.losses += 1

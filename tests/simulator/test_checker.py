@@ -1,0 +1,154 @@
+"""The checker names each kind of violation, and none where there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulator import checker
+from tests.simulator.checker import Checker
+from tests.simulator.history import (
+    Acknowledged,
+    Bounds,
+    CommitRead,
+    Committed,
+    Committing,
+    Ended,
+    Event,
+    Forgotten,
+    History,
+    MayForget,
+    Opened,
+    Owners,
+    PartitionGone,
+    PartitionMade,
+    Place,
+    Read,
+    RecordSeen,
+    Refused,
+    Sent,
+    SequenceGap,
+    Surprise,
+)
+
+P = Place("t", "id", 0)
+OTHER = Place("t", "id", 1)
+A, B, C, D = (b"r%09d" % number + b"filler" for number in range(4))
+
+
+def sent(number: int, *values: bytes, place: Place = P, producer: str = "p") -> Sent:
+    return Sent(number, place, producer, values, 1000)
+
+
+def acknowledged(number: int, base: int, *, durable: bool = True) -> Acknowledged:
+    return Acknowledged(number, base, durable, duplicate=False)
+
+
+def read(start: int, stop: int, *values: bytes, whole: bool = False) -> Read:
+    records = tuple(RecordSeen(start + at, value, 1000) for at, value in enumerate(values))
+    return Read("reader", P, start, stop, records, whole)
+
+
+def bounds(end: int, *, start: int = 0, epoch: int = 0, flushed: int | None = None) -> Bounds:
+    return Bounds(P, start, end, end, epoch, end if flushed is None else flushed)
+
+
+def kinds(*events: Event, durability: str = "fsync") -> list[str]:
+    history = History(0)
+    for event in (PartitionMade(P, durability), PartitionMade(OTHER, durability), *events):
+        history.add(event)
+    return [violation.kind for violation in Checker().check(history)]
+
+
+STORED: list[Event] = [sent(1, A, B), acknowledged(1, 0)]
+COMMITTING = Committing("g", P, 5)
+KILL, POWER = Ended("kill", open=True), Ended("power_loss", open=True)
+
+
+def test_all_is_well() -> None:
+    events = [*STORED, read(0, 2, A, B), bounds(2), KILL, Opened(()), bounds(2, epoch=1)]
+    assert kinds(*events, read(0, 2, A, B, whole=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "events"),
+    [
+        (checker.LOST, [*STORED, bounds(2), read(0, 2)]),
+        (checker.LOST, [*STORED, POWER, bounds(1, epoch=1)]),
+        (checker.LOST, [SequenceGap(P, "p")]),
+        (checker.NEVER_DURABLE, [sent(1, A), read(0, 1, A), POWER, bounds(0, epoch=1)]),
+        (checker.NEVER_DURABLE, [bounds(2), POWER, bounds(1, epoch=1)]),
+        (checker.DUPLICATED, [*STORED, read(2, 3, B)]),
+        (checker.REORDERED, [sent(1, A), sent(2, B), read(0, 2, B, A, whole=True)]),
+        (checker.PHANTOM, [read(0, 1, A)]),
+        (checker.PHANTOM, [sent(1, A, place=OTHER), read(0, 1, A)]),
+        (checker.PHANTOM, [sent(1, A), Refused(1, "DISK_FULL", certain=True), read(0, 1, A)]),
+        (checker.WRONG_BYTES, [sent(1, A), read(0, 1, A[:-1])]),
+        (checker.WRONG_BYTES, [sent(1, A), Read("r", P, 0, 1, (RecordSeen(0, A, 999),))]),
+        (checker.OFFSET_REUSED, [*STORED, sent(2, C), acknowledged(2, 1)]),
+        (checker.OFFSET_REUSED, [*STORED, sent(2, C), read(0, 1, C)]),
+        (checker.HOLE, [*STORED, sent(2, C), read(2, 4, C)]),
+        (checker.FORGOTTEN, [bounds(2, start=1)]),
+        (checker.FORGOTTEN, [MayForget(P, 1), Forgotten(P, 1), bounds(2)]),
+        (checker.EPOCH, [bounds(2, epoch=1), KILL, bounds(2, epoch=1)]),
+        (checker.EPOCH, [bounds(2, epoch=1), bounds(2)]),
+        (checker.COMMIT_BACKWARDS, [COMMITTING, Committed("g", P, 5), CommitRead("g", P, -1)]),
+        (checker.COMMIT_BACKWARDS, [COMMITTING, CommitRead("g", P, 5), CommitRead("g", P, 4)]),
+        (checker.COMMIT_PHANTOM, [CommitRead("g", P, 5)]),
+        (checker.COMMIT_PHANTOM, [Committing("h", P, 5), CommitRead("g", P, 5)]),
+        (checker.OWNED_TWICE, [Owners("g", (("m1", (P, OTHER)), ("m2", (P,))))]),
+        (checker.SURPRISE, [Surprise("what")]),
+    ],
+)  # fmt: skip
+def test_each_violation_is_named(kind: str, events: list[Event]) -> None:
+    assert kinds(*events) == [kind] or set(kinds(*events)) == {kind}
+
+
+def test_every_kind_is_tested() -> None:
+    marks = test_each_violation_is_named.pytestmark  # type: ignore[attr-defined]
+    assert {kind for kind, _ in marks[0].args[1]} == set(checker.VIOLATIONS)
+
+
+def test_page_cache_may_lose_a_suffix_above_the_flush_to_a_power_loss() -> None:
+    before = [*STORED, bounds(2, flushed=1)]
+    again: list[Event] = [sent(2, C), acknowledged(2, 1), read(0, 2, A, C, whole=True)]
+
+    def found(*events: Event) -> list[str]:
+        return kinds(*before, *events, durability="page_cache")
+
+    assert found(POWER, bounds(1, epoch=1), SequenceGap(P, "p"), *again) == []
+    assert found(POWER, bounds(0, epoch=1)) == [checker.LOST]
+    assert found(POWER, bounds(1, epoch=0)) == [checker.EPOCH, checker.EPOCH]
+    assert checker.LOST in found(KILL, bounds(1, epoch=1))
+    assert checker.OFFSET_REUSED in found(POWER, bounds(2, epoch=1), *again)
+
+
+def test_commits_follow_a_log_that_lost_its_end() -> None:
+    events = [*STORED, Committing("g", P, 2), Committed("g", P, 2), bounds(2, flushed=0)]
+    after: list[Event] = [POWER, bounds(1, epoch=1)]
+    assert kinds(*events, *after, CommitRead("g", P, 1), durability="page_cache") == []
+    assert kinds(*events, *after, CommitRead("g", P, 0), durability="page_cache") == [
+        checker.COMMIT_BACKWARDS
+    ]
+
+
+def test_what_was_only_written_may_go_with_a_crash() -> None:
+    written: list[Event] = [sent(1, A), acknowledged(1, 0, durable=False)]
+    assert kinds(*written, POWER, bounds(0, epoch=1), sent(2, B), acknowledged(2, 0)) == []
+    assert kinds(*written, sent(2, B), read(0, 1, B)) == [checker.OFFSET_REUSED]
+
+
+def test_an_attempt_in_doubt_may_have_stored_what_a_later_one_did_not() -> None:
+    refused = Refused(1, "DISK_FULL", certain=True)
+    assert kinds(sent(1, A), KILL, sent(1, A), refused, read(0, 1, A)) == []
+    assert kinds(sent(1, A), refused, sent(1, A), read(0, 1, A)) == []
+
+
+def test_a_producer_whose_batches_were_given_up_may_be_forgotten() -> None:
+    trimmed = [*STORED, MayForget(P, 2), Forgotten(P, 2), bounds(2, start=2)]
+    assert kinds(*trimmed, SequenceGap(P, "p"), acknowledged(1, 5)) == []
+    assert kinds(*trimmed, SequenceGap(P, "q")) == [checker.LOST]
+
+
+def test_a_deleted_topic_is_not_missed() -> None:
+    gone = [*STORED, Committing("g", P, 1), Committed("g", P, 1), PartitionGone(P)]
+    assert kinds(*gone, CommitRead("g", P, -1), bounds(0)) == []

@@ -1,0 +1,57 @@
+"""Faults of a simulation: what is injected, where, and for how long."""
+
+from __future__ import annotations
+
+import errno
+
+from tests.simulator.history import Trouble
+from tests.simulator.world import World
+
+PATHS = ("", "-0/", "-1/", ".log", ".index", ".timeindex", "__consumer_offsets", "__cluster", "a-")
+# (operation, error, weight). Reads, opens and the like fail too, if seldom.
+FAULTS = (
+    ("write", errno.ENOSPC, 20),
+    ("allocate", errno.ENOSPC, 20),
+    ("write", errno.EIO, 8),
+    ("allocate", errno.EIO, 3),
+    ("truncate", errno.EIO, 3),
+    ("sync", errno.EIO, 15),
+    ("write_back", errno.EIO, 15),
+    ("sync_directory", errno.EIO, 6),
+    ("sync_file_system", errno.EIO, 6),
+    ("rename", errno.EIO, 4),
+    ("rename", errno.ENOSPC, 2),
+    ("unlink", errno.EIO, 4),
+    ("open", errno.EIO, 3),
+    ("open", errno.ENOSPC, 3),
+    ("read", errno.EIO, 3),
+    ("map", errno.ENOMEM, 2),
+    ("list_directory", errno.EIO, 2),
+    ("make_directory", errno.ENOSPC, 2),
+    ("remove_tree", errno.EIO, 1),
+)
+
+
+def inject_one(world: World) -> None:
+    chance = world.chance
+    world.is_troubled = True
+    operation, error, _ = chance.choices(FAULTS, [weight for *_, weight in FAULTS])[0]
+    path = chance.choice(PATHS)
+    times = chance.choice((1, 1, 2, 5, None))
+    after = chance.choice((0, 0, 1, 3, 8))
+    world.fs.inject(operation, error, path_contains=path, times=times, after=after)
+    name = errno.errorcode[error]
+    world.history.add(Trouble(f"{operation} {name} {path!r} after={after} times={times}"))
+
+
+def fill_disk(world: World) -> None:
+    """Room for a little more, or none."""
+    world.is_troubled = True
+    room = world.chance.choice((0, 100, 5_000, 30_000))
+    world.fs.capacity_bytes = world.fs.used_bytes + room
+    world.history.add(Trouble(f"room for {room} bytes"))
+
+
+def end_all(world: World) -> None:
+    world.fs.heal()
+    world.fs.capacity_bytes = None

@@ -183,8 +183,9 @@ class OffsetManager:
         return written
 
     def end_transaction(self, producer_id: int, *, commit: bool) -> None:
-        """What it committed counts from now on, or never did."""
-        with self._lock:
+        """What it committed counts from now on, or never did. A commit that is being written is
+        waited for: held from then on, it would count with the next transaction."""
+        with self._write_order, self._lock:
             for change in self._in_transaction.pop(producer_id, []):
                 if commit:
                     for part, value in change.values.items():

@@ -196,3 +196,36 @@ def test_groups_of_which_all_was_forgotten_are_not_loaded(rig):
     rig.manager.forget("g", lambda offsets: offsets.written()).result()
     rig.manager = rig.open()
     assert rig.manager.group_ids() == []
+
+
+def test_a_transaction_that_ends_waits_for_a_commit_that_is_being_written():
+    """Held after the end, the offset of an aborted transaction would count with the next one."""
+    in_write, may_go_on = threading.Event(), threading.Event()
+
+    class SlowJournal(JournalDouble):
+        def append(
+            self,
+            records: Sequence[KeyValue],
+            entity: str,
+            producer: ProducerIdentity | None = None,
+        ) -> Pending[None]:
+            in_write.set()
+            assert may_go_on.wait(10)
+            return super().append(records, entity, producer)
+
+    rig = Rig(SlowJournal())
+    producer = ProducerIdentity(7, 0)
+    offsets = [OffsetToCommit(*T0, 5)]
+    first = threading.Thread(target=rig.manager.commit, args=("g", offsets, lambda: None, producer))
+    first.start()
+    assert in_write.wait(10)
+    second = threading.Thread(
+        target=lambda: rig.manager.end_transaction(producer.producer_id, commit=False)
+    )
+    second.start()
+    second.join(0.05)  # time to go wrong in
+    may_go_on.set()
+    for thread in (first, second):
+        thread.join(10)
+    rig.manager.end_transaction(producer.producer_id, commit=True)
+    assert rig.told() == {}

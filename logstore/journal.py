@@ -15,6 +15,7 @@ from logstore.flush_wait import pending_flush
 from logstore.log import AbortedTransaction, Flusher, Lease, PartitionLog
 from logstore.pending import Pending
 from logstore.record import (
+    NO_PRODUCER_ID,
     BatchFields,
     BatchHeader,
     decode_records,
@@ -130,33 +131,33 @@ class Journal:
 
     def replay(self) -> Iterator[tuple[bytes, bytes | None, int]]:
         """(key, value, timestamp) of all records that count, each entity's in their order."""
-        for _, key, value, timestamp in self._read(is_open=False):
-            yield key, value, timestamp
+        for producer_id, key, value, timestamp in self._read():
+            if producer_id == NO_PRODUCER_ID:
+                yield key, value, timestamp
 
-    def replay_open(self) -> Iterator[tuple[int, bytes, bytes | None]]:
-        """(producer id, key, value) of the records of transactions that are open."""
-        for producer_id, key, value, _ in self._read(is_open=True):
+    def replay_with_open(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+        """(producer id, key, value): those of open transactions with it, all others with -1."""
+        for producer_id, key, value, _ in self._read():
             yield producer_id, key, value
 
-    def _read(self, *, is_open: bool) -> Iterator[tuple[int, bytes, bytes | None, int]]:
-        """Those of open transactions, or those that are decided and not aborted."""
+    def _read(self) -> Iterator[tuple[int, bytes, bytes | None, int]]:
+        """All but those of aborted transactions."""
         for log in self._logs:
             opened = log.open_transactions()
-            if is_open and not opened:
-                continue
             aborted = _Aborted(log)
             for offset, batch in batches(log):
                 header = parse_header(batch)
                 began = opened.get(header.producer_id) if header.is_transactional else None
-                is_undecided = began is not None and header.base_offset >= began[1]
-                if header.is_control or is_open != is_undecided or aborted.has(header):
+                is_open = began is not None and header.base_offset >= began[1]
+                if header.is_control or aborted.has(header):
                     continue
+                producer_id = header.producer_id if is_open else NO_PRODUCER_ID
                 for record in decode_records(
                     batch,
                     from_offset=offset,
                     decompressed_bytes_max=self._decompressed_bytes_max,
                 ):
-                    yield header.producer_id, record.key or b"", record.value, record.timestamp
+                    yield producer_id, record.key or b"", record.value, record.timestamp
 
 
 class _Aborted:

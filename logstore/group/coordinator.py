@@ -61,6 +61,7 @@ from logstore.group.offset_records import OffsetKey, decode_key, decode_offset
 from logstore.group.offsets import GroupOffsets, KeyValue, TopicIds
 from logstore.group.resetting import resolve_reset
 from logstore.pending import Pending
+from logstore.record import NO_PRODUCER_ID
 
 GROUP_ID_LENGTH_MAX = 255
 G = TypeVar("G", ConsumerGroup, ClassicGroup)
@@ -534,18 +535,16 @@ class GroupCoordinator:
     def _recover(self) -> list[str]:
         """Raises CorruptDataError. Returns what had to be mended."""
         known: dict[str, KnownGroup] = {}
-        for raw_key, value, _ in self._journal.replay():
+        for producer_id, raw_key, value in self._journal.replay_with_open():
             key = decode_key(raw_key)
             if isinstance(key, OffsetKey):
-                self._offsets.load(key, None if value is None else decode_offset(value))
-            elif key is not None:
+                offset = None if value is None else decode_offset(value)
+                if producer_id == NO_PRODUCER_ID:
+                    self._offsets.load(key, offset)
+                else:
+                    self._offsets.load_open(producer_id, key, offset)
+            elif key is not None and producer_id == NO_PRODUCER_ID:
                 replay_epoch(known, key, value)
-        for producer_id, raw_key, value in self._journal.replay_open():
-            key = decode_key(raw_key)
-            if isinstance(key, OffsetKey):
-                self._offsets.load_open(
-                    producer_id, key, None if value is None else decode_offset(value)
-                )
         notes = self._offsets.loaded(self._topics.bounds)
         for group_id in sorted({*known, *self._offsets.group_ids()}):
             found = known.get(group_id, KnownGroup(is_classic=False, epoch=0))

@@ -51,13 +51,9 @@ class Journal(Protocol):
         producer they are part of its transaction."""
         ...
 
-    def replay(self) -> Iterator[tuple[bytes, bytes | None, int]]:
-        """(key, value, timestamp) of all records, each group's in their order, but for those of
-        transactions that were aborted or are open."""
-        ...
-
-    def replay_open(self) -> Iterator[tuple[int, bytes, bytes | None]]:
-        """(producer id, key, value) of the records of open transactions."""
+    def replay_with_open(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+        """(producer id, key, value) of all records, each group's in their order, but for those of
+        transactions that were aborted. The producer id is -1 but for those of open ones."""
         ...
 
 
@@ -291,12 +287,12 @@ class OffsetManager:
 
     def load(self, key: OffsetKey, value: OffsetValue | None) -> None:
         """One record of the journal."""
-        values = self._offsets.setdefault(key.group_id, GroupOffsets()).values
+        offsets = self._offsets.setdefault(key.group_id, GroupOffsets())
         part = TopicPartition(key.topic, key.partition)
-        if value is None:
-            values.pop(part, None)
-        else:
-            values[part] = value
+        self._commits += 1
+        offsets.apply(part, value, self._commits)
+        if part not in offsets.in_flight:  # else it is later than what is open
+            del offsets.applied[part]
 
     def load_open(self, producer_id: int, key: OffsetKey, value: OffsetValue | None) -> None:
         """One record of a transaction that is open still."""

@@ -37,8 +37,9 @@ class JournalDouble:
         for key, value in self.durable:
             yield key, value, 0
 
-    def replay_open(self) -> Iterator[tuple[int, bytes, bytes | None]]:
-        return iter(())
+    def replay_with_open(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+        for key, value in self.durable:
+            yield -1, key, value
 
     def flush(self, count: int | None = None) -> None:
         """Make the first `count` appends durable, or all."""

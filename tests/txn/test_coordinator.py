@@ -356,3 +356,17 @@ def test_who_drives_the_store_is_told_of_an_end_that_is_held_up(run: Running) ->
     assert told
     assert told[-1] is not None
     assert told[-1] <= run.clock.monotonic() + 1
+
+
+def test_a_later_commit_outside_is_not_undone_after_a_restart(run: Running) -> None:
+    producer = run.store.init_producer("x")
+    run.store.append("t", 0, encode_batch([b"v"] * 9)).result(5)
+    for early, late in ((5, 8), (7, 6)):
+        run.store.commit_offsets("g", [OffsetToCommit("t", 0, early)]).result(5)
+        run.store.commit_offsets_in_transaction("x", producer, "g", [OffsetToCommit("t", 0, 1)])
+        run.store.commit_offsets("g", [OffsetToCommit("t", 0, late)]).result(5)
+        run.reopen()
+        producer = run.end(producer)
+        for _ in range(2):
+            assert run.store.committed_offsets("g")[0].offset == late
+            run.reopen()

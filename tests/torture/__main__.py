@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.torture import bad_clients, failing_sync, full_disk, idle_connections, kills
+from tests.torture import bad_clients, clock_jumps, failing_sync, full_disk, idle_connections, kills
 from tests.torture.report import Outcome
 
 FULL_SECONDS = 1800.0
@@ -53,6 +53,10 @@ def _bad_clients(directory: Path, seed: int, wanted: int, seconds: float, say: S
     return bad_clients.BadClientRun(directory, seed, say).run(wanted)
 
 
+def _clock_jumps(directory: Path, seed: int, wanted: int, seconds: float, say: Say) -> Outcome:
+    return clock_jumps.ClockJumpRun(directory, seed, say).run(wanted)
+
+
 def _idle(directory: Path, seed: int, wanted: int, seconds: float, say: Say) -> Outcome:
     waves = 5
     return idle_connections.IdleRun(directory, math.ceil(wanted / waves), say).run(
@@ -65,6 +69,7 @@ PARTS = (
     Part("full-disk", "full-disk cycles", 20, 0.1, _full_disk),
     Part("failing-sync", "failed syncs", 30, 0.1, _failing_sync),
     Part("bad-clients", "rounds", 20, 0.1, _bad_clients),
+    Part("clock-jumps", "jumps", 20, 0.05, _clock_jumps),
     Part("idle-connections", "idle connections", 50_000, 0.05, _idle),
 )
 

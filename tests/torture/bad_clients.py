@@ -154,7 +154,7 @@ class BadClientRun:
                     set_positions=positions, credit_bytes=CREDIT_BYTES
                 )
                 streams.append(stub.consume.ConsumeStream(Requests(asked)))
-            delays = canary.watch(5.0)
+            delays = canary.watch(2.0)
             grown = memory_bytes(self._server.pid) - before
             self._compare(f"{SLOW_STREAMS} streams that are not read", delays)
             for stream in streams:

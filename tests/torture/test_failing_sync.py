@@ -1,4 +1,4 @@
-"""A sync of the server fails with EIO, three times; the short form of the torture part."""
+"""A sync of the server fails with EIO, twice; the short form of the torture part."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.torture.checker import describe
 from tests.torture.failing_sync import FailingSyncRun
 
-FAILURES = 3
+FAILURES = 2
 
 
 @pytest.mark.timeout(240)

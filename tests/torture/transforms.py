@@ -22,8 +22,13 @@ from tests.torture.traffic import MOVED_ON, Client
 GROUP = "transformers"
 ABORTED_WRITER = 77_777
 ABORTED_SHARE = 0.15
-# Why a transaction may end without the transformer's doing, when the server is killed under it.
-ENDED = MOVED_ON | {"INVALID_TRANSACTION_STATE", "PRODUCER_FENCED", "CONCURRENT_TRANSACTIONS"}
+# Why a transaction may end without the transformer's doing, when the server is killed under it or
+# its clock jumps.
+ENDED = MOVED_ON | {
+    "INVALID_TRANSACTION_STATE",
+    "PRODUCER_FENCED",
+    "UNKNOWN_TRANSACTIONAL_ID",  # it was forgotten: the clock says that it is that long ago
+}
 
 
 class Transformer(Client):

@@ -132,22 +132,22 @@ class Cleaning:
         self._job = job
         self._segments = job.source.segments
         self.end = job.source.cleaned_offset
+        self.next_horizon_ms: int | None = None  # when it pays to clean again, if not before
 
     def run(self) -> Iterator[int]:
         """Yields after each batch how many bytes that was. Raises CorruptDataError, OSError, and
         what `replace` raises; the partition is then as sound as before."""
         dirty = self._job.source.dirty
-        if not dirty:
-            return
         keys = KeyMap(
             memory_bytes=self._job.limits.compaction_memory_bytes,
-            keys_max=dirty[-1].next_offset - dirty[0].base_offset,
+            keys_max=dirty[-1].next_offset - dirty[0].base_offset if dirty else 0,
             secret=self._job.secret,
         )
         yield from self._read_keys(keys, dirty)
         rules = _Rules(self._job, keys, self.end)
         for group in groups([s for s in self._segments if s.base_offset < self.end], self._job):
             yield from self._clean(group, rules)
+        self.next_horizon_ms = rules.next_horizon_ms
 
     # --- first reading ----------------------------------------------------------------------
 
@@ -266,6 +266,7 @@ class _Rules:
         self._aborted = _Aborted(job.aborted)
         self._decompressed_bytes_max = job.limits.decompressed_bytes_max
         self._with_batches: set[int] = set()  # producers whose transaction has batches, so far
+        self.next_horizon_ms: int | None = None  # of what is left, the first that is still to come
 
     def apply(
         self, header: BatchHeader, batch: memoryview, *, is_last: bool, size_max: int
@@ -298,14 +299,17 @@ class _Rules:
             offset = columns.offsets[index]
             stays = key is None or offset >= self._end or self._keys.get(key) <= offset
             if stays and key is not None and present is not None and not present[index]:
-                stays = not is_over or offset >= self._end
+                stays = not is_over
                 has_tombstones |= stays
             keep.append(stays)
         if not any(keep):
             return None
+        if has_tombstones and header.has_delete_horizon:
+            self._wait_for(header.base_timestamp)
         horizon = None
         if has_tombstones and not header.has_delete_horizon and header.last_offset < self._end:
             horizon = self._horizon_ms
+            self._wait_for(horizon)
         if all(keep) and horizon is None:
             return batch
         body = records_body(batch, header, self._decompressed_bytes_max)
@@ -323,6 +327,7 @@ class _Rules:
         if has_batches or header.last_offset >= self._end:
             return batch
         if not header.has_delete_horizon:
+            self._wait_for(self._horizon_ms)
             columns = decode_columns(batch, decompressed_bytes_max=self._decompressed_bytes_max)
             body = records_body(batch, header, self._decompressed_bytes_max)
             return filter_batch(
@@ -333,9 +338,15 @@ class _Rules:
                 delete_horizon_ms=self._horizon_ms,
             )
         is_over = header.base_timestamp <= self._now_ms
+        if not is_over:
+            self._wait_for(header.base_timestamp)
         if is_over and not is_last and not self._is_last_of_producer(header):
             return None
         return batch
+
+    def _wait_for(self, horizon_ms: int) -> None:
+        if self.next_horizon_ms is None or horizon_ms < self.next_horizon_ms:
+            self.next_horizon_ms = horizon_ms
 
     def _is_last_of_producer(self, header: BatchHeader) -> bool:
         entry = self._producers.get(header.producer_id)

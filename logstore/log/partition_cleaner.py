@@ -65,17 +65,23 @@ class PartitionCleaner:
         self._view = view
         self._replacing = replacing
         self._cleaned_offset: int | None = None  # below it each key is there once; None: not read
+        self._horizon_ms: int | None = None  # when something that the last cleaning left may go
         self._is_damaged = False  # a cleaning found bytes that are no batch
 
     def dirty_ratio(self) -> float:
-        """Of what may be cleaned now the share that was not yet; 0 if nothing is to be cleaned.
+        """Of what may be cleaned now the share that was not yet; 0 if nothing is to be cleaned, 1
+        if tombstones or markers have had their time.
 
         Raises StorageFailedError.
         """
-        source = self._cleanable(self._clock.now_ms())
-        if source is None or source.dirty_ratio < self._writer.config.min_cleanable_dirty_ratio:
+        now_ms = self._clock.now_ms()
+        source = self._cleanable(now_ms)
+        if source is None:
             return 0.0
-        return source.dirty_ratio
+        if self._horizon_ms is not None and self._horizon_ms <= now_ms:
+            return 1.0
+        is_enough = source.dirty_ratio >= self._writer.config.min_cleanable_dirty_ratio
+        return source.dirty_ratio if is_enough else 0.0
 
     def _cleanable(self, now_ms: int) -> Cleanable | None:
         config = self._writer.config
@@ -127,6 +133,7 @@ class PartitionCleaner:
                 yield size
             with self._replacing:
                 self._check(())
+                self._horizon_ms = cleaning.next_horizon_ms
                 self._note_cleaned(cleaning.end)
         except OvertakenError:
             return

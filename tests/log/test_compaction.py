@@ -213,6 +213,40 @@ def test_a_tombstone_stays_for_the_delay_after_the_first_cleaning_that_saw_it() 
     assert partition.without_pad() == [Found(1, b"other", b"1")]
 
 
+def test_tombstones_that_have_had_their_time_make_a_cleaning_due() -> None:
+    partition = CompactedPartition(delete_retention_ms="1000", min_cleanable_dirty_ratio="0.5")
+    partition.send((b"k", None), (b"a", b"1"))
+    partition.fill(1)
+    partition.clean()
+    assert partition.log.cleaner.dirty_ratio() == 0
+    partition.clock.advance(0.999)
+    assert partition.log.cleaner.dirty_ratio() == 0
+    partition.clock.advance(0.001)
+    assert partition.log.cleaner.dirty_ratio() == 1
+    partition.clean()
+    assert partition.without_pad() == [Found(1, b"a", b"1")]
+    partition.clock.advance(10)
+    assert partition.log.cleaner.dirty_ratio() == 0, "nothing is left to wait for"
+
+
+def test_two_crashes_between_groups_bring_no_deleted_key_back() -> None:
+    """A tombstone never goes, nor gets its horizon, before what is older of its key has gone."""
+    partition = CompactedPartition(delete_retention_ms="1000")
+    partition.send((b"k", b"old"), (b"a", b"1"))
+    partition.fill(1)
+    partition.send((b"k", None), (b"b", b"1"))
+    partition.fill(1)
+    for _ in range(3):
+        view = partition.log._view
+        before = view.segments
+        for _ in partition.log.cleaner.clean(secret=b"secret"):
+            if view.segments != before:
+                break  # one group is replaced
+        partition.kill_and_open()
+        assert partition.latest().get(b"k", (0, None))[1] is None
+        partition.clock.advance(2)
+
+
 def test_a_tombstone_keeps_its_timestamp() -> None:
     partition = CompactedPartition()
     partition.send((b"k", None), (b"j", b"1"), timestamp=777)
@@ -357,6 +391,18 @@ def test_a_marker_goes_when_its_records_are_gone_and_its_own_delay_has_passed(
     assert partition.log.last_stable_offset == partition.log.high_watermark
 
 
+def test_a_marker_that_alone_tells_of_its_producer_stays_and_is_not_waited_for() -> None:
+    partition = CompactedPartition(delete_retention_ms="1000")
+    offset = end_transaction(partition, Marker.COMMIT)
+    partition.fill(1)
+    partition.clean()
+    partition.clock.advance(1)
+    assert partition.log.cleaner.dirty_ratio() == 1
+    partition.clean()
+    assert markers(partition) == [offset]
+    assert partition.log.cleaner.dirty_ratio() == 0
+
+
 def test_a_snapshot_from_before_a_marker_that_went_does_not_open_its_transaction_again() -> None:
     partition = CompactedPartition(delete_retention_ms="0")
     partition.send((b"k", b"1"), **PRODUCER, base_sequence=0, is_transactional=True)
@@ -365,18 +411,21 @@ def test_a_snapshot_from_before_a_marker_that_went_does_not_open_its_transaction
     content = partition.content(old)
     end_transaction(partition, Marker.ABORT)
     partition.send((b"z", b"1"), **PRODUCER, base_sequence=1)
-    for _ in range(4):
+    for _ in range(2):
         partition.fill(1)
         partition.clean()
         partition.clock.advance(1)
+    assert markers(partition) != []
+    partition.fill(1)
+    partition.memory.open(f"store/t-0/{old}", create=True).write([content], 0)  # as if kept
+    partition.clean()
     assert markers(partition) == []
-    assert old not in partition.files(".snapshot")
-    partition.memory.power_loss()  # newer ones are not synced, and may be gone
+    partition.memory.kill()
     for name in partition.files(".snapshot"):
-        partition.memory.unlink(f"store/t-0/{name}")
+        if name > old:  # they are not synced, and may be gone
+            partition.memory.unlink(f"store/t-0/{name}")
     partition.reopen()
     assert partition.log.open_transactions() == {}
-    assert content  # what would have said otherwise
 
 
 # --- damage -------------------------------------------------------------------------------------

@@ -85,6 +85,9 @@ class UnopenedLog(PartitionLog):
     def open_transactions(self) -> dict[int, tuple[int, int]]:
         return {}
 
+    def is_marked(self, producer_id: int, epoch: int) -> bool:
+        return False
+
     # --- what it refuses --------------------------------------------------------------------
 
     def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:

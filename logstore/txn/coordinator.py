@@ -33,6 +33,7 @@ from logstore.clock import Clock
 from logstore.config import TransactionConfig
 from logstore.errors import (
     ConcurrentTransactionsError,
+    CorruptDataError,
     DiskFullError,
     InvalidRequestError,
     InvalidTransactionTimeoutError,
@@ -347,22 +348,36 @@ class TransactionCoordinator:
                 self._forget(key)
                 if value is not None:
                     self._put(decode_value(key, value))
-        for key, transaction in list(self._by_id.items()):
+        for transaction in list(self._by_id.values()):
             if transaction.is_prepared or (transaction.is_ongoing and not is_exact):
-                commit = transaction.is_prepared and transaction.is_commit
-                self._end(key, commit=commit, check=lambda _: None)
-                self.recovery_notes.append(
-                    f"transaction of {key!r} was {'committed' if commit else 'aborted'}: "
-                    f"it was {transaction.state.name} when the store ended"
-                )
+                self._recover_one(transaction)
         if not is_exact:
             self._fence_all()
         self._abort_orphans()
+
+    def _recover_one(self, transaction: Transaction) -> None:
+        """A decision that cannot be carried out now, as in a partition that cannot be opened, keeps
+        nothing else from being served: it is tried again by `run_due`."""
+        key = transaction.transactional_id
+        commit = transaction.is_prepared and transaction.is_commit
+        outcome = "committed" if commit else "aborted"
+        try:
+            self._end(key, commit=commit, check=lambda _: None)
+        except LogStoreError as error:
+            if key in self._unsure or not self._by_id[key].is_prepared:
+                raise
+            outcome = f"not yet {outcome} everywhere ({error})"
+        self.recovery_notes.append(
+            f"transaction of {key!r} was {outcome}: it was {transaction.state.name} when the store "
+            "ended"
+        )
 
     def _fence_all(self) -> None:
         written = []
         now_ms = self._clock.now_ms()
         for transaction in list(self._by_id.values()):
+            if transaction.is_prepared:  # nobody can go on before that is complete
+                continue
             producer_id = transaction.producer_id
             if transaction.is_exhausted:
                 producer_id = self._partitions.allocate_producer_id()
@@ -381,9 +396,8 @@ class TransactionCoordinator:
             for producer_id, (epoch, first_offset) in log.open_transactions().items():
                 known = self._by_id.get(self._by_producer.get(producer_id, ""))
                 part = TopicPartition(log.topic, log.partition)
-                is_its = known is not None and known.is_ongoing and part in known.partitions
-                if is_its and known is not None and known.epoch == epoch:
-                    continue  # of an older epoch: its end was excused from marking a failed log
+                if known is not None and known.is_part(part, epoch):
+                    continue
                 marker = encode_marker(
                     Marker.ABORT,
                     producer_id=producer_id,
@@ -468,8 +482,8 @@ def _unless_excused(error: LogStoreError, transaction: Transaction) -> LogStoreE
     that: what is open in it without a transaction is aborted then. One that is gone needs none."""
     if isinstance(error, UnknownTopicError):
         return None
-    is_excused = isinstance(error, StorageFailedError) and not transaction.is_commit
-    return None if is_excused else error
+    is_lasting = isinstance(error, StorageFailedError | CorruptDataError)
+    return None if is_lasting and not transaction.is_commit else error
 
 
 def _busy(transactional_id: str) -> ConcurrentTransactionsError:

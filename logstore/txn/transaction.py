@@ -78,6 +78,12 @@ class Transaction:
     def is_expired(self, now_ms: int) -> bool:
         return self.is_ongoing and now_ms - self.started_ms >= self.timeout_ms
 
+    def is_part(self, part: TopicPartition, epoch: int) -> bool:
+        """Whether what a partition holds open in that producer epoch belongs to this transaction.
+        If it is older: the partition had failed, and its end did not wait to mark it."""
+        own = self.epoch - 1 if self.is_prepared else self.epoch
+        return part in self.partitions and epoch == own
+
     # --- checks -----------------------------------------------------------------------------
 
     def check_identity(self, identity: ProducerIdentity) -> None:

@@ -11,6 +11,7 @@ from logstore.api import OffsetToCommit, ProducerIdentity, TopicPartition, Topic
 from logstore.config import StoreConfig, TransactionConfig
 from logstore.errors import (
     ConcurrentTransactionsError,
+    CorruptDataError,
     DiskFullError,
     InvalidRequestError,
     InvalidTransactionStateError,
@@ -370,3 +371,59 @@ def test_a_later_commit_outside_is_not_undone_after_a_restart(run: Running) -> N
         for _ in range(2):
             assert run.store.committed_offsets("g")[0].offset == late
             run.reopen()
+
+
+def damage(run: Running) -> bytes:
+    """The identity of t-0, so that it cannot be opened; what it was."""
+    file = run.fs.open("store/t-0/partition.metadata")
+    before = file.read(file.size(), 0)
+    file.write([b"?" * len(before)], 0)
+    file.close()
+    return before
+
+
+def mend(run: Running, content: bytes) -> None:
+    file = run.fs.open("store/t-0/partition.metadata")
+    file.write([content], 0)
+    file.close()
+
+
+def test_a_commit_waits_for_a_partition_that_cannot_be_opened(run: Running) -> None:
+    producer = run.store.init_producer("x")
+    run.put(producer, b"v")
+    run.put(producer, b"w", part=1)
+    coordinator = run.store._transactions
+    coordinator._decide(coordinator._by_id["x"], commit=True)
+    for crash in (run.fs.kill, run.fs.power_loss):
+        crash()
+        content = damage(run)
+        run.open()
+        assert read(run.store, ("t", 1)) == [b"w"]
+        with pytest.raises(CorruptDataError):
+            run.end(producer)
+        run.clock.advance(2)
+        run.store.run_maintenance()
+        assert run.store._table.log("t", 1).log_end_offset == 2
+        mend(run, content)
+    run.reopen()
+    assert run.committed() == [b"v"]
+    assert read(run.store, ("t", 1)) == [b"w"]
+
+
+def test_an_abort_does_not_wait_for_a_partition_that_cannot_be_opened(run: Running) -> None:
+    producer = run.store.init_producer("x")
+    run.put(producer, b"v")
+    run.put(producer, b"w", part=1)
+    run.fs.kill()
+    content = damage(run)
+    run.open()
+    with pytest.raises(CorruptDataError):  # what it holds may be lost
+        run.end(producer)
+    producer = run.end(producer, commit=False)
+    run.put(producer, b"next", part=1)
+    run.end(producer)
+    mend(run, content)
+    run.reopen()
+    assert run.committed() == []
+    assert run.store._table.log("t", 0).last_stable_offset == 2
+    assert read(run.store, ("t", 1)) == [b"next"]

@@ -153,10 +153,12 @@ class FetchPosition(NamedTuple):
 
 
 class AbortedTransaction(NamedTuple):
-    """The producer's batches from `first_offset` up to its next abort marker are not to be read."""
+    """The producer's transactional batches from `first_offset` to `last_offset` are not to be read.
+    The last is of the marker, or of where it was: compaction may have taken it."""
 
     producer_id: int
     first_offset: int
+    last_offset: int
 
 
 class FetchedPartition(NamedTuple):

@@ -14,7 +14,7 @@ from logstore.api import (
     OffsetSpec,
 )
 from logstore.errors import LogStoreError, TooManyRequestsError
-from logstore.log import PartitionLog
+from logstore.log import AbortedTransaction, PartitionLog, between
 from logstore.reader import LeasedFetch, OneShot, next_offset
 from logstore.record import parse_header
 from logstore.topic_table import TopicTable
@@ -49,6 +49,7 @@ class Fetching:
             try:
                 log = self._table.log(position.topic, position.partition)
                 stable = log.last_stable_offset
+                aborted = log.aborted  # as of now: retention may shorten it while this reads
                 if read_committed:
                     log.check_offset(position.offset)
                 lease = log.read(
@@ -71,7 +72,7 @@ class Fetching:
                     log_start_offset=log.log_start_offset,
                     last_stable_offset=stable,
                     cold=lease.cold,
-                    aborted=_aborted_in(log, lease.data) if read_committed else (),
+                    aborted=_aborted_in(aborted, lease.data) if read_committed else (),
                 )
             )
         return LeasedFetch(partitions, leases)
@@ -142,12 +143,13 @@ class Fetching:
         return found or (api.OFFSET_UNKNOWN, api.TIMESTAMP_UNKNOWN)
 
 
-def _aborted_in(log: PartitionLog, data: memoryview) -> tuple[api.AbortedTransaction, ...]:
-    if not data.nbytes or not log.has_aborted:
+def _aborted_in(
+    aborted: Sequence[AbortedTransaction], data: memoryview
+) -> tuple[api.AbortedTransaction, ...]:
+    if not data.nbytes or not aborted:
         return ()
-    first = parse_header(data).base_offset
-    found = log.aborted_between(first, next_offset(data) - 1)
-    return tuple(api.AbortedTransaction(entry.producer_id, entry.first_offset) for entry in found)
+    found = between(aborted, parse_header(data).base_offset, next_offset(data) - 1)
+    return tuple(api.AbortedTransaction(*entry[:3]) for entry in found)
 
 
 def _failed(position: FetchPosition, error: LogStoreError) -> FetchedPartition:

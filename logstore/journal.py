@@ -165,7 +165,7 @@ class _Aborted:
 
     def __init__(self, log: PartitionLog) -> None:
         self._by_producer: dict[int, list[AbortedTransaction]] = {}
-        for entry in reversed(log.aborted_between(0, log.high_watermark)):
+        for entry in reversed(log.aborted):
             self._by_producer.setdefault(entry.producer_id, []).append(entry)
 
     def has(self, header: BatchHeader) -> bool:

@@ -7,7 +7,7 @@ from logstore.log.lease import Lease
 from logstore.log.partition_log import PartitionLog, PartitionParts
 from logstore.log.segment_cache import SegmentCache
 from logstore.log.state_file import StateFile, StateReader
-from logstore.log.transactions import AbortedTransaction
+from logstore.log.transactions import AbortedTransaction, between
 from logstore.log.unopened_log import UnopenedLog
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "StateFile",
     "StateReader",
     "UnopenedLog",
+    "between",
 ]

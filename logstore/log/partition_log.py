@@ -298,13 +298,11 @@ class PartitionLog:
         return self._writer.is_marked(producer_id, epoch)
 
     @property
-    def has_aborted(self) -> bool:
-        return bool(self._view.transactions.aborted)
-
-    def aborted_between(self, first: int, last: int) -> list[AbortedTransaction]:
-        """The aborted transactions that may have records from offset `first` to `last`; complete
-        for offsets below the last stable offset."""
-        return self._view.transactions.between(first, last)
+    def aborted(self) -> Sequence[AbortedTransaction]:
+        """The aborted transactions that have records from the log start on, by last offset (see
+        transactions.between); complete for offsets below the last stable offset. It may grow, and
+        keeps what was in it."""
+        return self._view.transactions.aborted
 
     def flush(self) -> None:
         """Wait until everything appended so far is on disk. Raises why it cannot be."""

@@ -18,7 +18,7 @@ found again in the log: a marker tells of itself, and of the transaction that it
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ class Ended(NamedTuple):
 
 
 class Transactions:
-    """Written under the partition's lock; `aborted` and `between` are read without one."""
+    """Written under the partition's lock; `aborted` is read without one."""
 
     __slots__ = ("_undecided", "aborted")
 
@@ -78,14 +78,16 @@ class Transactions:
         if keep:
             self.aborted = self.aborted[keep:]
 
-    def between(self, first: int, last: int) -> list[AbortedTransaction]:
-        """Those that may have records from offset `first` to `last`."""
-        aborted = self.aborted
-        found = []
-        for index in range(bisect_left(aborted, first, key=_LAST_OFFSET), len(aborted)):
-            entry = aborted[index]
-            if entry.first_offset <= last:
-                found.append(entry)
-            if entry.last_stable_offset > last:
-                break
-        return found
+
+def between(
+    aborted: Sequence[AbortedTransaction], first: int, last: int
+) -> list[AbortedTransaction]:
+    """Of these, by last offset, those that may have records from offset `first` to `last`."""
+    found = []
+    for index in range(bisect_left(aborted, first, key=_LAST_OFFSET), len(aborted)):
+        entry = aborted[index]
+        if entry.first_offset <= last:
+            found.append(entry)
+        if entry.last_stable_offset > last:
+            break
+    return found

@@ -6,7 +6,7 @@ next opening looks at it again. What it held is known from the state file only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn, Unpack
 
 from logstore.config import TopicConfig
@@ -79,8 +79,8 @@ class UnopenedLog(PartitionLog):
         return self._error
 
     @property
-    def has_aborted(self) -> bool:
-        return False
+    def aborted(self) -> Sequence[AbortedTransaction]:
+        return ()
 
     def open_transactions(self) -> dict[int, tuple[int, int]]:
         return {}
@@ -107,9 +107,6 @@ class UnopenedLog(PartitionLog):
         return self._waiters.add(offset, callback)
 
     on_stable_offset = on_high_watermark
-
-    def aborted_between(self, first: int, last: int) -> list[AbortedTransaction]:
-        self._refuse()
 
     def flush(self) -> None:
         self._refuse()

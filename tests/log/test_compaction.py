@@ -11,6 +11,7 @@ from logstore.record import (
     CODEC_NAMES,
     Marker,
     check_crc,
+    committed_runs,
     encode_batch,
     encode_marker,
 )
@@ -385,6 +386,9 @@ def test_a_marker_goes_when_its_records_are_gone_and_its_own_delay_has_passed(
     partition.fill(1)
     partition.clean()
     assert markers(partition) == [second], "its transaction has a record"
+    data = b"".join(batch for _, batch in partition.batches())
+    runs = committed_runs(data, [entry[:3] for entry in partition.log.aborted])
+    assert b"".join(runs) == data, "the later transaction was committed, and is read"
     for name in partition.files(".snapshot"):
         partition.memory.unlink(f"store/t-0/{name}")
     partition.lose_power_and_open()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from logstore.errors import InvalidTransactionStateError, ProducerFencedError
-from logstore.log.transactions import AbortedTransaction, Ended, Transactions
+from logstore.log.transactions import AbortedTransaction, Ended, Transactions, between
 from logstore.record import (
     Marker,
     encode_batch,
@@ -50,13 +50,13 @@ def check(part: Partition) -> None:
     log = part.log
     truth = truth_of(part)
     assert log.last_stable_offset == truth.stable_offset
-    found = log.aborted_between(0, truth.stable_offset - 1)
+    found = between(log.aborted, 0, truth.stable_offset - 1)
     expected = [item for item in truth.aborted if item[1] < truth.stable_offset]
     assert [entry[:3] for entry in found if entry.last_offset < log.high_watermark] == expected
     for first in range(0, truth.stable_offset, 3):  # never fewer than touch a range
         for last in range(first, min(first + 4, truth.stable_offset)):
             needed = {item for item in expected if item[1] <= last and item[2] >= first}
-            assert needed <= {entry[:3] for entry in log.aborted_between(first, last)}
+            assert needed <= {entry[:3] for entry in between(log.aborted, first, last)}
 
 
 class Producers:
@@ -159,17 +159,17 @@ def test_deleted_records_take_their_aborted_transactions_with_them() -> None:
         part.log.append(data, validated=True)
         part.log.append(marker, validated=True)
     part.flusher.run_round()
-    assert len(part.log.aborted_between(0, 3)) == 2
+    assert len(between(part.log.aborted, 0, 3)) == 2
     part.log.delete_records(2)
-    assert [entry.producer_id for entry in part.log.aborted_between(0, 3)] == [2]
+    assert [entry.producer_id for entry in between(part.log.aborted, 0, 3)] == [2]
 
 
 def test_between_stops_where_nothing_later_can_begin_earlier() -> None:
     entries = [AbortedTransaction(i, 10 * i, 10 * i + 5, 10 * i + 6) for i in range(100)]
     transactions = Transactions(entries)
-    assert transactions.between(12, 14) == [entries[1]]
-    assert transactions.between(15, 40) == entries[1:5]
-    assert transactions.between(16, 19) == []
+    assert between(transactions.aborted, 12, 14) == [entries[1]]
+    assert between(transactions.aborted, 15, 40) == entries[1:5]
+    assert between(transactions.aborted, 16, 19) == []
 
 
 def test_an_undecided_end_holds_the_stable_offset_down() -> None:
@@ -179,4 +179,4 @@ def test_an_undecided_end_holds_the_stable_offset_down() -> None:
     assert transactions.stable_offset(8, None) == 3
     assert transactions.stable_offset(9, None) == 5
     assert transactions.stable_offset(10, 7) == 7
-    assert [entry[:3] for entry in transactions.between(0, 99)] == [(1, 3, 8)]
+    assert [entry[:3] for entry in between(transactions.aborted, 0, 99)] == [(1, 3, 8)]

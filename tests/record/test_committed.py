@@ -62,7 +62,7 @@ def log_of(seed: int) -> tuple[bytes, list[tuple[int, int, int]], list[int]]:
 @pytest.mark.parametrize("seed", range(40))
 def test_runs_hold_what_was_not_aborted_in_order(seed: int) -> None:
     data, aborted, kept = log_of(seed)
-    runs = committed_runs(data, [entry[:2] for entry in aborted])
+    runs = committed_runs(data, aborted)
     assert all(run.nbytes for run in runs)
     found = [parse_header(batch).base_offset for run in runs for batch in iter_batches(run)]
     assert found == kept
@@ -74,7 +74,7 @@ def test_from_anywhere_in_the_log(seed: int) -> None:
     position = 0
     for batch in iter_batches(data):
         start = parse_header(batch).base_offset
-        entries = [entry[:2] for entry in aborted if entry[2] >= start]
+        entries = [entry for entry in aborted if entry[2] >= start]
         runs = committed_runs(data[position:], entries)
         found = [parse_header(part).base_offset for run in runs for part in iter_batches(run)]
         assert found == [base for base in kept if base >= start]

@@ -76,7 +76,7 @@ class OffsetManager:
         self._clock = clock
         self._journal = journal
         self._lock = lock
-        self._write_order = threading.RLock()  # a flush that append leads may come back here
+        self._write_order = threading.RLock()  # who is told of a wanted flush may come back here
         self._offsets: dict[str, GroupOffsets] = {}
         self._commits = 0
         # producer id -> what its open transaction commits, in that order

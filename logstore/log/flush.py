@@ -96,6 +96,7 @@ class Flusher:
         self._is_urgent = False
         self._deadline: float | None = None
         self._is_running = False
+        self._running_in: int | None = None  # the thread of the round
         self._helpers: dict[_Helper, None] = {}  # those who wait, the first comer first
         self._leader: _Helper | None = None  # called to lead, not there yet
         self.rounds = 0
@@ -147,7 +148,10 @@ class Flusher:
         return self._deadline
 
     def run_round(self) -> int:
-        """Wait for a round in progress, then flush what is dirty; how many partitions were."""
+        """Wait for a round in progress, then flush what is dirty; how many partitions were. From a
+        callback of a round nothing: it cannot wait for the round that it is in."""
+        if self._running_in == threading.get_ident():
+            return 0
         while True:
             with self._lock:
                 if not self._is_running:
@@ -240,6 +244,7 @@ class Flusher:
         self._is_urgent = False
         self._deadline = None
         self._is_running = True
+        self._running_in = threading.get_ident()
         return dirty
 
     def _lead(self, dirty: Sequence[Flushable]) -> int:
@@ -253,6 +258,7 @@ class Flusher:
         finally:
             with self._lock:
                 self._is_running = False
+                self._running_in = None
             self._call()
 
     def _finish(self, plans: Sequence[FlushPlan]) -> None:

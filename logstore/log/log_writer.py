@@ -107,9 +107,12 @@ class LogWriter:
 
     # --- append -----------------------------------------------------------------------------
 
-    def append(self, view: memoryview, header: BatchHeader, *, acks_all: bool) -> Appended:
-        """See PartitionLog.append; the batch is known to be valid."""
-        if self._cache.is_crowded:
+    def append(
+        self, view: memoryview, header: BatchHeader, *, acks_all: bool, is_own: bool = False
+    ) -> Appended:
+        """See PartitionLog.append; the batch is known to be valid. `is_own`: the engine's, which
+        may hold a lock that a callback of a flush round wants: it waits for no round."""
+        if self._cache.is_crowded and not is_own:
             self._flusher.run_round()
         is_page_cache = self.config.durability == "page_cache"
         try:

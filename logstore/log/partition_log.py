@@ -253,17 +253,21 @@ class PartitionLog:
         sync failed (StorageFailedError) may be found when the log is reopened.
         """
         view = memoryview(batch)
-        self._check_size(view.nbytes)
         if not validated:
+            self._check_size(view.nbytes)
             header = validate_batch(
                 view,
                 decompressed_bytes_max=self._limits.decompressed_bytes_max,
                 require_keys=self._writer.config.is_compacted,
             )
             _check_client_may(header)
-        elif header is None:
-            header = parse_header(view)
-        return self._writer.append(view, header, acks_all=acks_all)
+        else:
+            header = header or parse_header(view)
+            if (
+                not header.is_control
+            ):  # a transaction must end, however small its batches have to be
+                self._check_size(view.nbytes)
+        return self._writer.append(view, header, acks_all=acks_all, is_own=validated)
 
     def _check_size(self, size: int) -> None:
         bytes_max = self._writer.config.max_message_bytes

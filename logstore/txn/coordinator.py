@@ -16,8 +16,8 @@ Invariants
 A marker goes to every enrolled partition, also to one that holds no record of the transaction: a
 batch that was held up on its way would open it again.
 
-Thread-safe. `_lock` is held over an append to the journal, never over a sync (but for a flush that
-the append itself has to lead); callbacks of that flush may come back here, so it is re-entrant.
+Thread-safe. `_lock` is held over an append to the journal, never over a sync or a
+callback of one; who is told that a flush is wanted may come back here, so it is re-entrant.
 """
 
 from __future__ import annotations

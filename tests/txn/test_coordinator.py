@@ -22,6 +22,7 @@ from logstore.errors import (
     UnknownTransactionalIdError,
     UnstableOffsetCommitError,
 )
+from logstore.log import Flusher, SegmentCache
 from logstore.record import encode_batch
 from logstore.store import LocalLogStore
 from logstore.testing import ManualClock, MemoryFileSystem
@@ -427,3 +428,55 @@ def test_an_abort_does_not_wait_for_a_partition_that_cannot_be_opened(run: Runni
     assert run.committed() == []
     assert run.store._table.log("t", 0).last_stable_offset == 2
     assert read(run.store, ("t", 1)) == [b"next"]
+
+
+def test_the_smallest_limit_of_a_batch_lets_a_transaction_end(run: Running) -> None:
+    producer = run.store.init_producer("x")
+    run.put(producer, b"v")
+    run.store.alter_topic("t", set_configs={"max_message_bytes": "61"})
+    run.end(producer)
+    assert run.committed() == [b"v"]
+
+
+def test_a_callback_of_a_flush_may_write_in_a_transaction_while_another_thread_waits_for_the_flush(
+    run: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Appends run a flush round where dirty segments crowd the cache; never under a lock."""
+    first, second = run.store.init_producer("x"), run.store.init_producer("y")
+    monkeypatch.setattr(SegmentCache, "is_crowded", True)
+    in_callback, is_waited_for = threading.Event(), threading.Event()
+    run_round = Flusher.run_round
+
+    def watched(flusher: Flusher) -> int:
+        if in_callback.is_set():
+            is_waited_for.set()
+        return run_round(flusher)
+
+    def write(_: object) -> None:
+        in_callback.set()
+        assert is_waited_for.wait(10)
+        batch = encode_batch(
+            [b"v"],
+            producer_id=first.producer_id,
+            producer_epoch=first.producer_epoch,
+            base_sequence=0,
+            is_transactional=True,
+        )
+        run.store.append("t", 0, batch)
+
+    def lead() -> None:
+        run.store.append("t", 1, encode_batch([b"plain"])).add_done_callback(write)
+        run.store.run_flush()
+
+    monkeypatch.setattr(Flusher, "run_round", watched)
+    leader = threading.Thread(target=lead, daemon=True)
+    leader.start()
+    assert in_callback.wait(10)
+    other = threading.Thread(target=put, args=(run.store, ("t", 1), second, b"w", 0), daemon=True)
+    other.start()
+    for thread in (leader, other):
+        thread.join(10)
+        assert not thread.is_alive()
+    run.end(first)
+    run.store.end_transaction("y", second, commit=True)
+    assert run.committed() == [b"v"]

@@ -38,7 +38,7 @@ def open(  # noqa: A001
 ) -> Store:
     """Open the store in directory `path`, made if missing, in this process.
 
-    One process writes at a time. Starts one daemon thread, which flushes and keeps time;
+    One process writes at a time. Starts two daemon threads, which flush, keep time and compact;
     `driver=None` starts none, and the caller drives `store.log_store` (see ServedLogStore).
     With `read_only` it follows what another process writes, or reads what one has left: topics
     and records, no groups; the directory must be a store, nothing in it is changed.

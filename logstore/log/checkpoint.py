@@ -12,6 +12,8 @@ import uuid
 from bisect import bisect_right
 from itertools import pairwise
 
+import crc32c
+
 from logstore.errors import CorruptDataError
 from logstore.fs import FileSystem, replace_file
 from logstore.log.format import (
@@ -81,24 +83,12 @@ def check_identity(fs: FileSystem, directory: str, topic_id: uuid.UUID) -> None:
         )
 
 
-# --- log-start-offset-checkpoint, cleaner-offset-checkpoint: "0\n1\norders 3 1204" -------------
+# --- log-start-offset-checkpoint: "0\n1\norders 3 1204" ---------------------------------------
 
 
 def read_log_start(fs: FileSystem, directory: str) -> int:
     """0 if there is none; raises CorruptDataError."""
-    return _read_offset(fs, directory, LOG_START_FILE)
-
-
-def read_cleaned_offset(fs: FileSystem, directory: str) -> int:
-    """0, which costs a longer cleaning and nothing else, if there is none or it is damaged."""
-    try:
-        return _read_offset(fs, directory, CLEANED_FILE)
-    except CorruptDataError:
-        return 0
-
-
-def _read_offset(fs: FileSystem, directory: str, name: str) -> int:
-    path = f"{directory}/{name}"
+    path = f"{directory}/{LOG_START_FILE}"
     text = read_text(fs, path)
     if text is None:
         return 0
@@ -120,11 +110,30 @@ def write_log_start(
     replace_file(fs, directory, LOG_START_FILE, content.encode())
 
 
+# --- cleaner-offset-checkpoint: the same, and a line with the CRC-32C of those before -----------
+
+
+def read_cleaned_offset(fs: FileSystem, directory: str) -> int:
+    """0, which costs a longer cleaning and nothing else, if there is none or it is damaged.
+
+    One that is too high would cost more: hence the checksum, which Kafka's file does not have.
+    """
+    text = read_text(fs, f"{directory}/{CLEANED_FILE}") or ""
+    try:
+        body, checksum = text[: -len("00000000\n")], text[-len("00000000\n") :]
+        if checksum != f"{crc32c.crc32c(body.encode()):08x}\n":
+            raise ValueError(text)
+        return int(body.split()[-1])
+    except (ValueError, IndexError):
+        return 0
+
+
 def write_cleaned_offset(
     fs: FileSystem, directory: str, *, topic: str, partition: int, offset: int
 ) -> None:
-    """As write_log_start."""
-    content = f"0\n1\n{topic} {partition} {offset}\n"
+    """Durable when it returns. Raises OSError."""
+    body = f"0\n1\n{topic} {partition} {offset}\n"
+    content = f"{body}{crc32c.crc32c(body.encode()):08x}\n"
     replace_file(fs, directory, CLEANED_FILE, content.encode())
 
 

@@ -13,7 +13,7 @@ A partition directory, all names of a segment made of its base offset in 20 digi
     00000000000000000000.log.swap       and on its way into the place of the old (see swap.py)
     leader-epoch-checkpoint             text, Kafka's: version, count, then "epoch start_offset"
     log-start-offset-checkpoint         text, Kafka's: version, count, then "topic partition offset"
-    cleaner-offset-checkpoint           the same: below it, each key is there once at most
+    cleaner-offset-checkpoint           the same, and a checksum: below it each key is there once
     partition.metadata                  text, Kafka's: the topic's UUID
 
 .index entry, 8 bytes, big-endian, ascending in both fields:

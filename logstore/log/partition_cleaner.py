@@ -53,7 +53,9 @@ class PartitionCleaner:
         writer: LogWriter,
         view: LogView,
         replacing: threading.Lock,
+        was_unclean: bool,
     ) -> None:
+        """`was_unclean`: recovery had to look where the log ends. Raises OSError."""
         self._fs = fs
         self._directory = directory
         self._topic = topic
@@ -67,6 +69,9 @@ class PartitionCleaner:
         self._cleaned_offset: int | None = None  # below it each key is there once; None: not read
         self._horizon_ms: int | None = None  # when something that the last cleaning left may go
         self._is_damaged = False  # a cleaning found bytes that are no batch
+        # Damage may have cost records below it: then others get their offsets.
+        if was_unclean and read_cleaned_offset(fs, directory) > writer.end:
+            self._note_cleaned(0)
 
     def dirty_ratio(self) -> float:
         """Of what may be cleaned now the share that was not yet; 0 if nothing is to be cleaned, 1
@@ -88,8 +93,7 @@ class PartitionCleaner:
         if not config.is_compacted or self._writer.error is not None or self._is_damaged:
             return None
         if self._cleaned_offset is None:
-            cleaned_offset = read_cleaned_offset(self._fs, self._directory)
-            self._cleaned_offset = cleaned_offset if cleaned_offset <= self._writer.end else 0
+            self._cleaned_offset = read_cleaned_offset(self._fs, self._directory)
         return cleanable(
             self._writer.sealed_segments(),
             stable_offset=min(self._view.stable_offset, self._writer.flushed),
@@ -134,7 +138,8 @@ class PartitionCleaner:
             with self._replacing:
                 self._check(())
                 self._horizon_ms = cleaning.next_horizon_ms
-                self._note_cleaned(cleaning.end)
+                with suppress(OSError):  # the next opening begins further back
+                    self._note_cleaned(cleaning.end)
         except OvertakenError:
             return
         except CorruptDataError:
@@ -174,14 +179,13 @@ class PartitionCleaner:
 
     def _note_cleaned(self, offset: int) -> None:
         self._cleaned_offset = offset
-        with suppress(OSError):  # the next opening begins further back
-            write_cleaned_offset(
-                self._fs,
-                self._directory,
-                topic=self._topic,
-                partition=self._partition,
-                offset=offset,
-            )
+        write_cleaned_offset(
+            self._fs,
+            self._directory,
+            topic=self._topic,
+            partition=self._partition,
+            offset=offset,
+        )
 
     def _failure(self, error: OSError) -> StoreError:
         name = f"{self._topic}-{self._partition}"

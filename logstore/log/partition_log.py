@@ -140,6 +140,7 @@ class PartitionLog:
             writer=self._writer,
             view=self._view,
             replacing=self._forgetting,
+            was_unclean=was_unclean,
         )
         if was_unclean:
             self._writer.announce()

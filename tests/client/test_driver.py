@@ -10,6 +10,7 @@ import pytest
 import logstore
 from logstore.client.driver import PAUSE_SECONDS, DriverThread
 from logstore.clock import SystemClock
+from logstore.config import StoreConfig
 from logstore.errors import DiskFullError
 
 SECONDS_MAX = 30.0
@@ -121,8 +122,8 @@ def test_an_error_that_stays_does_not_take_the_processor(caplog: pytest.LogCaptu
         raise DiskFullError("again and again")
 
     store.next_deadline = next_deadline  # type: ignore[method-assign]
-    driver = DriverThread(store, clock)  # type: ignore[arg-type]
     began = clock.monotonic()
+    driver = DriverThread(store, clock)  # type: ignore[arg-type]
     store.wait_for(lambda: store.ticks >= 4)
     assert clock.monotonic() - began >= 3 * PAUSE_SECONDS
     driver.stop()
@@ -146,3 +147,27 @@ def test_closing_the_store_ends_the_threads(tmp_path: Path) -> None:
     with logstore.open(tmp_path / "data"):
         assert drivers() - before == {"logstore-driver", "logstore-maintenance"}
     assert drivers() == before
+
+
+def test_a_store_compacts_by_itself_and_consumers_read_past_the_gaps(tmp_path: Path) -> None:
+    config = StoreConfig(retention_check_interval_ms=20)
+    with logstore.open(tmp_path / "data", config=config) as store:
+        topic = {"cleanup_policy": "compact", "segment_bytes": str(16 << 10)}
+        store.create_topic("t", configs=topic | {"min_cleanable_dirty_ratio": "0.01"})
+        with store.producer() as producer:
+            for number in range(200):
+                producer.send("t", bytes(2000), key=b"%d" % (number % 3)).result(SECONDS_MAX)
+        end = SystemClock().monotonic() + SECONDS_MAX
+        while store.describe_topics(["t"])[0].partitions[0].size_bytes > 60_000:
+            assert SystemClock().monotonic() < end
+            threading.Event().wait(0.02)
+        with store.consumer("t", group="g", auto_offset_reset="earliest") as consumer:
+            offsets: list[int] = []
+            while not offsets or offsets[-1] < 199:
+                offsets += [record.offset for record in consumer.poll(SECONDS_MAX)]
+            consumer.commit()
+        assert offsets == sorted(set(offsets))
+        assert set(range(197, 200)) <= set(offsets)
+        assert len(offsets) < 40
+        (committed,) = store.log_store.committed_offsets("g")
+        assert committed.offset == 200

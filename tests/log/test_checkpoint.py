@@ -8,10 +8,13 @@ from logstore.errors import CorruptDataError
 from logstore.log.checkpoint import (
     LeaderEpochs,
     check_identity,
+    read_cleaned_offset,
     read_log_start,
+    write_cleaned_offset,
     write_identity,
     write_log_start,
 )
+from logstore.log.format import CLEANED_FILE
 from logstore.testing import MemoryFileSystem
 
 
@@ -95,3 +98,23 @@ def test_an_identity_with_strange_characters_is_damaged(stranger: bytes) -> None
     file.write([text[:-8] + stranger + text[-8:]], 0)
     with pytest.raises(CorruptDataError):
         check_identity(fs, "d", topic_id)
+
+
+def test_the_cleaned_offset_is_right_or_zero_whatever_bit_is_flipped() -> None:
+    fs = MemoryFileSystem()
+    fs.make_directory("d")
+    assert read_cleaned_offset(fs, "d") == 0
+    write_cleaned_offset(fs, "d", topic="t", partition=3, offset=1204)
+    fs.power_loss()
+    assert read_cleaned_offset(fs, "d") == 1204
+    file = fs.open(f"d/{CLEANED_FILE}")
+    content = file.read(100, 0)
+    for bit in range(8 * len(content)):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file.write([damaged], 0)
+        assert read_cleaned_offset(fs, "d") == 0
+    for size in range(len(content)):
+        file.write([content], 0)
+        file.truncate(size)
+        assert read_cleaned_offset(fs, "d") == 0

@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 
 from logstore.errors import DiskFullError, StorageFailedError
+from logstore.log.checkpoint import read_cleaned_offset
 from logstore.log.log_view import LogView
 from logstore.record import decode_records, iter_batches
 from tests.log.compacted import (
@@ -16,7 +17,7 @@ from tests.log.compacted import (
     CompactedPartition,
     PowerLost,
 )
-from tests.log.support import LIMIT
+from tests.log.support import DIRECTORY, LIMIT
 
 
 def ready(seed: int = 0) -> CompactedPartition:
@@ -230,3 +231,21 @@ def test_a_deleted_topic_is_not_cleaned_any_more() -> None:
     partition.memory.rename("store/t-0", "store/t-0-delete")
     assert list(steps) == []
     assert partition.log.cleaner.dirty_ratio() == 0
+
+
+def test_a_cleaned_offset_beyond_the_end_of_a_damaged_log_is_forgotten() -> None:
+    """Other records have those offsets then, and no cleaning has seen them."""
+    partition = ready()
+    partition.clean()
+    assert read_cleaned_offset(partition.memory, DIRECTORY) > 20
+    for name in partition.memory.list_directory(DIRECTORY):
+        if name[:1].isdigit() and name > f"{10:020d}":
+            partition.memory.unlink(f"{DIRECTORY}/{name}")
+    partition.memory.unlink("store/state")
+    partition.kill_and_open()
+    assert partition.log.log_end_offset < 20
+    for _ in range(3):
+        partition.fill(1)
+    partition.close_and_open()
+    assert partition.log.log_end_offset > 20
+    assert partition.log.cleaner.dirty_ratio() == 1

@@ -104,7 +104,8 @@ class FileSystem(Protocol):
     def sync_directory(self, path: str) -> None: ...
 
     def sync_file_system(self, path: str) -> None:
-        """syncfs: everything written on the file system that holds `path` is on disk.
+        """syncfs: everything written on the file system that holds `path` is on disk. Raises
+        OSError (ENOTSUP) where that is not known to be so.
 
         Linux (from 5.8) reports a failed write-back to whoever had opened the file system
         before it: call this once for a path before the first write that it is to cover.
@@ -212,6 +213,7 @@ class RealFileSystem:
 
     def __init__(self) -> None:
         self._syncing: dict[str, RealFile] = {}  # open since before the writes: see below
+        self._can_syncfs: dict[str, bool] = {}
 
     def open(self, path: str, *, write: bool = True, create: bool = False) -> RealFile:
         flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC
@@ -252,6 +254,10 @@ class RealFileSystem:
         if file is None:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             file = self._syncing[path] = RealFile(path, fd, writable=False)
+        if self._can_syncfs.get(path) is None:
+            self._can_syncfs[path] = _file_system_type(file.fileno()) in SYNCFS_TYPES
+        if not self._can_syncfs[path]:
+            raise OSError(errno.ENOTSUP, "syncfs is not known to work on this file system", path)
         _syncfs(file.fileno())
 
     def lock(self, path: str) -> RealLock | None:
@@ -273,6 +279,27 @@ class RealFileSystem:
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _CACHESTAT = 451  # system call number, Linux 6.5 and later, the same on all architectures
+
+
+# <linux/magic.h>: file systems whose syncfs writes everything and waits. FUSE has none: the kernel
+# answers for it, and its server never hears of it. An overlay asks the one it lies on.
+EXT4, XFS, BTRFS, F2FS, TMPFS, OVERLAY = (
+    0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x01021994, 0x794C7630
+)  # fmt: skip
+SYNCFS_TYPES = frozenset({EXT4, XFS, BTRFS, F2FS, TMPFS, OVERLAY})
+STATFS_BYTES = 256  # of struct statfs, with room; f_type is its first word
+
+
+def _file_system_type(fd: int) -> int:
+    """0 where the system cannot tell. Raises OSError."""
+    if sys.platform != "linux":
+        return 0
+    answer = ctypes.create_string_buffer(STATFS_BYTES)
+    if _libc.fstatfs(fd, answer) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    kind = ctypes.c_long.from_buffer(answer).value
+    return kind & 0xFFFFFFFF  # some are negative where long is 32 bits
 
 
 def _syncfs(fd: int) -> None:

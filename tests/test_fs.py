@@ -1,13 +1,23 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from logstore.fs import RealFileSystem, replace_file
+from logstore.fs import (
+    BTRFS,
+    EXT4,
+    TMPFS,
+    XFS,
+    RealFileSystem,
+    _file_system_type,
+    replace_file,
+)
 
 FS = RealFileSystem()
+FS_TYPES = {"ext4": EXT4, "xfs": XFS, "btrfs": BTRFS, "tmpfs": TMPFS}
 
 
 def test_write_read_and_map_see_the_same_bytes(tmp_path: Path) -> None:
@@ -61,6 +71,28 @@ def test_directories(tmp_path: Path) -> None:
     assert FS.is_directory(f"{root}/a/b")
     FS.remove_tree(f"{root}/a")
     assert FS.list_directory(root) == []
+
+
+def test_what_this_file_system_is() -> None:
+    found = {
+        FS_TYPES[line.split()[2]]: line.split()[1]
+        for line in Path("/proc/mounts").read_text().splitlines()
+        if line.split()[2] in FS_TYPES and Path(line.split()[1]).is_dir()
+    }
+    assert found
+    for kind, path in found.items():
+        fd = os.open(path, os.O_RDONLY)
+        assert _file_system_type(fd) == kind
+        os.close(fd)
+
+
+def test_syncfs_is_not_believed_where_it_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logstore.fs.SYNCFS_TYPES", frozenset())
+    with pytest.raises(OSError, match="not known to work") as caught:
+        RealFileSystem().sync_file_system(str(tmp_path))
+    assert caught.value.errno == errno.ENOTSUP
 
 
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:

@@ -19,7 +19,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.torture import bad_clients, clock_jumps, failing_sync, full_disk, idle_connections, kills
+from tests.torture import (
+    bad_clients,
+    clock_jumps,
+    failing_sync,
+    full_disk,
+    idle_connections,
+    kills,
+    power_loss,
+)
 from tests.torture.report import Outcome
 
 FULL_SECONDS = 1800.0
@@ -57,6 +65,10 @@ def _clock_jumps(directory: Path, seed: int, wanted: int, seconds: float, say: S
     return clock_jumps.ClockJumpRun(directory, seed, say).run(wanted)
 
 
+def _power_loss(directory: Path, seed: int, wanted: int, seconds: float, say: Say) -> Outcome:
+    return power_loss.PowerLossRun(directory, seed, say).run(wanted)
+
+
 def _idle(directory: Path, seed: int, wanted: int, seconds: float, say: Say) -> Outcome:
     waves = 5
     return idle_connections.IdleRun(directory, math.ceil(wanted / waves), say).run(
@@ -70,6 +82,7 @@ PARTS = (
     Part("failing-sync", "failed syncs", 30, 0.1, _failing_sync),
     Part("bad-clients", "rounds", 20, 0.1, _bad_clients),
     Part("clock-jumps", "jumps", 20, 0.05, _clock_jumps),
+    Part("power-loss", "power losses", 30, 0.05, _power_loss),
     Part("idle-connections", "idle connections", 50_000, 0.05, _idle),
 )
 

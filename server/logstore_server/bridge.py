@@ -2,7 +2,8 @@
 
 The store is synchronous, thread-safe and starts no thread. Here
 
-- its flush rounds run one after the other in a thread of their own,
+- its flush rounds run one after the other in a thread of their own, and those of many clients
+  wait a moment for more appends to share them,
 - its clock-driven work (`tick`) hangs on one timer of the loop, moved as `next_deadline` moves,
 - its maintenance and whatever may block run in a pool of `worker_threads`,
 - its callbacks, which come from any thread, enter the loop through one mailbox, so that a flush
@@ -36,6 +37,11 @@ _log = logging.getLogger(__name__)
 # until that thread is done; looking again sooner than this would only burn the loop's time.
 TICK_INTERVAL_S_MIN = 0.005
 MAINTENANCE_INTERVAL_S_MIN = 0.02
+# Appends of many clients come one after the other. A flush round whose predecessor was shared waits
+# for more of them, as long as they keep coming, so that they share a sync: up to five slices.
+GATHER_APPENDS = 10
+GATHER_SLICE_S = 0.0004
+GATHER_S_MAX = 0.002
 TIMER_S_MAX = 60.0  # also the bound on what a step of the clock can delay
 
 
@@ -57,6 +63,10 @@ class StoreBridge:
         self._flush_lock = threading.Lock()  # guards the next two; held for no call
         self._flushing = False
         self._flush_again = False
+        self._appends = 0  # that waited for a flush; counted in the loop
+        self._last_round_at = 0  # that many appends
+        self._was_shared = False
+        self._ended = threading.Event()
         self._mail: deque[Callable[[], None]] = deque()
         self._mail_wanted = False  # a delivery is under way; set and reset under _mail_lock
         self._mail_lock = threading.Lock()
@@ -81,6 +91,7 @@ class StoreBridge:
         await asyncio.to_thread(self._shut_down_pools)
 
     def _shut_down_pools(self) -> None:
+        self._ended.set()
         self._workers.shutdown()
         self._flusher.shutdown()
 
@@ -184,8 +195,29 @@ class StoreBridge:
         except RuntimeError:  # shut down; closing the store flushes what is left
             return
 
+    def count_append(self) -> None:
+        """One more append waits for a flush. In the loop."""
+        self._appends += 1
+
+    def _gather(self) -> None:
+        """In the flush thread, before a round."""
+        waited_s = 0.0
+        while self._was_shared and waited_s < GATHER_S_MAX:
+            appends = self._appends
+            if appends - self._last_round_at >= GATHER_APPENDS or self._ended.is_set():
+                break
+            self._ended.wait(GATHER_SLICE_S)
+            waited_s += GATHER_SLICE_S
+            if self._appends == appends:
+                break
+        appends = self._appends
+        if appends != self._last_round_at:  # a round that nobody waits for says nothing
+            self._was_shared = appends - self._last_round_at > 1
+        self._last_round_at = appends
+
     def _flush(self) -> None:
         while True:
+            self._gather()
             try:
                 self.store.run_flush()
             except Exception as error:

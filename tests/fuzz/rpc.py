@@ -102,6 +102,9 @@ class InlineBridge:
     def post(self, callback: Callable[[], object]) -> None:
         self._loop.call_soon(callback)
 
+    def count_append(self) -> None:
+        return None
+
     async def call(self, function: Any, *arguments: Any, **options: Any) -> Any:
         return function(*arguments, **options)
 

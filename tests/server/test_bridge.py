@@ -13,6 +13,7 @@ from logstore import api
 from logstore.errors import DiskFullError
 from logstore.pending import Pending
 from logstore.reader import LeasedFetch
+from logstore_server import bridge as bridge_module
 from logstore_server.bridge import StoreBridge
 from tests.server.memory_store import MemoryStore
 
@@ -223,3 +224,53 @@ def test_a_cold_read_that_nobody_waits_for_gives_its_leases_back() -> None:
             assert store.closed_results == 2
 
     asyncio.run(scenario())
+
+
+class CountingStore(DrivenStore):
+    """Notes how many appends were counted when each of its rounds began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.appended = 0
+        self.begun_with: list[int] = []
+        self.flushed = threading.Semaphore(0)
+
+    def run_flush(self) -> None:
+        self.begun_with.append(self.appended)
+        self.flushed.release()
+
+    def want(self, bridge: StoreBridge, appends: int) -> None:
+        assert self.wake is not None
+        for _ in range(appends):
+            self.appended += 1
+            bridge.count_append()
+        self.wake[0]()
+
+
+def test_a_round_of_several_clients_waits_for_more_and_one_of_a_lone_client_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bridge_module, "GATHER_SLICE_S", 1.0)
+    monkeypatch.setattr(bridge_module, "GATHER_S_MAX", 5.0)
+    store = CountingStore()
+
+    async def go() -> None:
+        async with bridged(store) as bridge:
+            await asyncio.to_thread(store.flushed.acquire)  # what was wanted before the start
+            start = time.monotonic()
+            for _ in range(3):  # alone: each append has its round
+                store.want(bridge, 1)
+                await asyncio.to_thread(store.flushed.acquire)
+            assert store.begun_with == [0, 1, 2, 3]
+            assert time.monotonic() - start < 1.0
+            store.want(bridge, 5)
+            await asyncio.to_thread(store.flushed.acquire)
+            assert store.begun_with[4:] == [8]
+            store.want(bridge, 1)
+            await asyncio.sleep(0.05)
+            assert store.begun_with[5:] == []  # it waits for more
+            store.want(bridge, bridge_module.GATHER_APPENDS - 1)
+            await asyncio.to_thread(store.flushed.acquire)
+            assert store.begun_with[5] == 8 + bridge_module.GATHER_APPENDS
+
+    asyncio.run(go())

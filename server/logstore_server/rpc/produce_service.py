@@ -54,6 +54,7 @@ class ProduceService:
             batch=memoryview(request.batch) if kind == "batch" else None,
             records=request.records if kind == "records" else None,
         )
+        self._serving.bridge.count_append()
         return stored_message(await self._serving.bridge.future(pending))
 
     async def produce_stream(self, context: Context) -> None:

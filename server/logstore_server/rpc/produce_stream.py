@@ -121,6 +121,7 @@ class ProduceStream:
         if pending.done:
             self._answer(number, size, pending)
         else:
+            self._serving.bridge.count_append()
             pending.add_done_callback(
                 lambda done: self._post(lambda: self._answer(number, size, done))
             )

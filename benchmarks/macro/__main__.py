@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.macro import grpc_stream, startup
+from benchmarks.macro import durable_stream, grpc_stream, recovery, startup
 
 SCALE = (
     "for scale, seen on 2 cores from Python: confluent-kafka into an in-memory Rust broker 0.73, "
@@ -22,6 +22,10 @@ def main() -> int:
     print("--- streaming over gRPC, 100-byte records in batches of 1 MiB", flush=True)
     status |= grpc_stream.main([])
     print(SCALE)
+    print("--- durable producers over gRPC", flush=True)
+    status |= durable_stream.main([])
+    print("--- opening a large store", flush=True)
+    status |= recovery.main([])
     return status
 
 

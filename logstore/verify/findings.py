@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from logstore.fs import FileSystem
 
@@ -106,11 +107,25 @@ class Scan:
         except OSError as error:
             self.add(path, f"cannot be read: {error.strerror or error}")
 
-    def mark(self) -> tuple[int, dict[str, int]]:
+    def mark(self) -> Mark:
         """Where the notebook stands, for `rewind`."""
-        return len(self.report.findings), dict(self._per_file)
+        report = self.report
+        counts = report.partitions, report.files, report.batches, report.records
+        return Mark(len(report.findings), counts, dict(self._per_file))
 
-    def rewind(self, mark: tuple[int, dict[str, int]]) -> None:
+    def has_news(self, mark: Mark) -> bool:
+        """Whether anything was found since."""
+        return len(self.report.findings) > mark.findings
+
+    def rewind(self, mark: Mark) -> None:
         """Forget what was found since: the files changed while they were read."""
-        del self.report.findings[mark[0] :]
-        self._per_file = mark[1]
+        report = self.report
+        del report.findings[mark.findings :]
+        report.partitions, report.files, report.batches, report.records = mark.counts
+        self._per_file = mark.per_file
+
+
+class Mark(NamedTuple):
+    findings: int
+    counts: tuple[int, int, int, int]
+    per_file: dict[str, int]

@@ -108,7 +108,8 @@ class TimeIndexCheck(_IndexCheck):
             self._next += 1
             self._check(self._next - 1, timestamp, self._base_offset + relative, header)
         self._last_offset = header.last_offset
-        if header.max_timestamp > self._latest:
+        # Of a batch that compaction emptied no timestamp can be found.
+        if header.record_count and header.max_timestamp > self._latest:
             self._latest, self._latest_at = header.max_timestamp, header.last_offset
 
     def _check(self, index: int, timestamp: int, offset: int, header: BatchHeader) -> None:

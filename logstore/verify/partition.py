@@ -160,7 +160,7 @@ def _note_other_files(scan: Scan, directory: str, names: list[str], bases: list[
         offsets = (parse_offset_name(name, suffix) for suffix in OFFSET_SUFFIXES)
         offset = next((found for found in offsets if found is not None), None)
         if name.endswith(LEFTOVER_SUFFIXES):
-            problem = "left over from something that was cut short; the next opening settles it"
+            problem = "left over from something that was cut short, unless it is under way"
         elif name.endswith(QUARANTINE_SUFFIX):
             problem = "holds bytes that recovery took out of the log; delete it when it is settled"
         elif offset is None and name not in TEXT_FILES:
@@ -221,7 +221,7 @@ def _verify_snapshot(scan: Scan, walk: LogWalk, offset: int) -> None:
 
 def _agree(found: ProducerEntry, entry: ProducerEntry) -> bool:
     """Either may know fewer batches: a producer was forgotten, or segments were removed."""
-    if (found.epoch, found.open_since) != (entry.epoch, entry.open_since):
+    if found.epoch != entry.epoch or (found.open_since < 0) != (entry.open_since < 0):
         return False
     common = min(len(found.batches), len(entry.batches))
     return not common or found.batches[-common:] == entry.batches[-common:]

@@ -61,6 +61,7 @@ class LogWalk:
     producer_ids: set[int]
     snapshot_offsets: list[int]  # ascending, those that the walk has not reached
     on_snapshot: dict[int, Known]  # what the log says at each of them
+    is_sound: bool = True  # no batch is damaged so far: what it tells of producers is complete
     transactions: Transactions = field(default_factory=lambda: Transactions(()))
 
     def severity(self, offset: int) -> Severity:
@@ -118,7 +119,9 @@ class _SegmentWalk:
         self._base_offset = base_offset
         self._following = following
         self._size = size
-        is_growing = following is None and not walk.is_closed
+        # Something of the next segment was flushed: not before this one was trimmed and complete.
+        self._is_sealed = walk.is_closed or (following is not None and following < walk.flushed)
+        is_growing = not self._is_sealed
         self._offsets = OffsetIndexCheck(
             scan, stem + INDEX_SUFFIX, OFFSET_ENTRY, base_offset, is_growing=is_growing
         )
@@ -126,6 +129,7 @@ class _SegmentWalk:
             scan, stem + TIME_INDEX_SUFFIX, TIME_ENTRY, base_offset, is_growing=is_growing
         )
         self._epoch_faults = 0
+        self._batches_end = 0  # behind the last one so far
         self._damage: list[tuple[int, int]] = []  # bytes that were told of
 
     def run(self, source: FileBytes) -> None:
@@ -148,6 +152,7 @@ class _SegmentWalk:
                 continue
             self._batch(source, position, header)
             position += header.size_bytes
+            self._batches_end = position
             self._scan.advance(self._path, header.size_bytes)
         for index in (self._offsets, self._times):
             index.finish(walk.flushed)
@@ -157,9 +162,8 @@ class _SegmentWalk:
     def _checksums(self, source: FileBytes) -> None:
         """Every block against the sidecar; last, so that it is known what explains a difference."""
         walk = self._walk
-        is_sealed = self._following is not None and self._following <= walk.flushed
         sums = read_sums(self._scan.fs, self._stem)
-        must_be_whole = (is_sealed or walk.is_closed) and self._size
+        must_be_whole = self._is_sealed and self._size
         if must_be_whole and (not sums.is_whole or sums.size != self._size):
             self._scan.add(
                 self._stem + CHECKSUMS_SUFFIX,
@@ -169,7 +173,9 @@ class _SegmentWalk:
             )
             return
         for start, end in damaged_blocks(source, sums):
-            if any(start < stop and begin < end for begin, stop in self._damage):
+            is_explained = any(start < stop and begin < end for begin, stop in self._damage)
+            is_newer = not walk.is_closed and end > self._batches_end  # written since it was read
+            if is_explained or is_newer:
                 continue
             self._scan.add(
                 self._path,
@@ -193,6 +199,7 @@ class _SegmentWalk:
         batch = source.at(position, header.size_bytes)
         offsets = header.base_offset, header.last_offset
         if not check_batch_bytes(batch, 0, header):
+            walk.is_sound = False
             self._damage.append((position, position + header.size_bytes))
             self._scan.add(
                 self._path,
@@ -268,6 +275,7 @@ class _SegmentWalk:
         end = self._following if self._following is not None else 1 << 62
         sound = find_sound_batch(source, position, offset_min=walk.next_offset, offset_max=end)
         severity = walk.severity(walk.next_offset)
+        walk.is_sound = False
         self._damage.append((position, sound.position if sound else source.end))
         if sound is None:
             last = (end if self._following is not None else max(walk.flushed, walk.next_offset)) - 1
@@ -306,14 +314,11 @@ class _SegmentWalk:
                 offsets=(walk.next_offset, walk.flushed - 1),
                 readable=f"offsets below {walk.next_offset}",
             )
-        elif walk.is_closed or self._following is not None:
+        elif self._is_sealed:
             self._scan.add(
                 self._path,
                 f"{source.end - position} bytes of zeros follow the last batch of a segment that "
                 "was closed",
-                severity=walk.severity(
-                    walk.flushed if self._following is None else self._following - 1
-                ),
                 position=position,
                 readable="everything",
             )

@@ -13,9 +13,9 @@ from logstore.catalog import CATALOG_TOPIC, CATALOG_TOPIC_ID, CatalogState, Topi
 from logstore.config import StoreConfig
 from logstore.errors import CorruptDataError, InvalidBatchError
 from logstore.fs import FileSystem
-from logstore.log.format import LOG_SUFFIX, offset_name, parse_offset_name
+from logstore.log.format import LOG_SUFFIX, REPLACING, offset_name, parse_offset_name
 from logstore.log.salvage import FileBytes
-from logstore.log.state_file import StateContents, read_state
+from logstore.log.state_file import SlotValues, StateContents, read_state
 from logstore.read_only_fs import ReadOnlyFileSystem
 from logstore.record import check_batch_bytes, decode_records
 from logstore.store_files import (
@@ -31,7 +31,7 @@ from logstore.store_files import (
 from logstore.verify.findings import OnProgress, Report, Scan, Severity
 from logstore.verify.partition import Expected, verify_partition
 
-READ_AGAIN_MAX = 3  # of a partition whose segments come and go while it is read
+READ_AGAIN_MAX = 10  # of a partition whose segments come and go while it is read
 ROOT_FILES = (META_FILE, LOCK_FILE, STATE_FILE)
 NO_STATE = StateContents(None, {}, [], 0)
 
@@ -127,12 +127,12 @@ class _StoreScan:
     def _partition(self, topic: Topic, partition: int) -> None:
         """Look at it; again, if its writer changed the list of segments meanwhile."""
         directory = f"{self._scan.root}/{partition_directory(topic.name, partition)}"
-        state = self._state
         key = topic.topic_id, partition
+        slot = self._state.slots.get(key)
         is_closed = self._scan.report.is_closed_cleanly
-        for attempt in range(READ_AGAIN_MAX):
+        for _ in range(READ_AGAIN_MAX):
             mark = self._scan.mark()
-            slot = state.slots.get(key)
+            segments = self._segments(directory)
             verify_partition(
                 self._scan,
                 Expected(
@@ -144,14 +144,28 @@ class _StoreScan:
                     decompressed_bytes_max=self._limits.decompressed_bytes_max,
                 ),
             )
-            if is_closed or attempt + 1 == READ_AGAIN_MAX or self._scan.mark() == mark:
+            if is_closed or slot is None or not self._scan.has_news(mark):
                 return
-            state = self._state_now()
-            now = state.slots.get(key)
-            if now is None or slot is None or now.generation == slot.generation:
+            now = self._state_now().slots.get(key)
+            is_same = now is not None and now.generation == slot.generation
+            if is_same and not _is_moving(slot) and self._segments(directory) == segments:
                 return
             self._scan.rewind(mark)
-            self._scan.report.partitions -= 1
+            if now is None:
+                return  # its topic was deleted meanwhile
+            slot = now
+        self._scan.add(
+            directory,
+            f"its segments changed all the while it was read, {READ_AGAIN_MAX} times; it could not "
+            "be checked",
+            severity=Severity.REMARK,
+        )
+
+    def _segments(self, directory: str) -> list[str]:
+        if not self._scan.fs.is_directory(directory):
+            return []
+        names = self._scan.fs.list_directory(directory)
+        return [name for name in names if name.endswith(LOG_SUFFIX)]
 
     def _state_now(self) -> StateContents:
         try:
@@ -217,3 +231,8 @@ class _StoreScan:
             else:
                 problem = "is no file of a store"
             self._scan.add(f"{self._scan.root}/{name}", problem, severity=Severity.REMARK)
+
+
+def _is_moving(slot: SlotValues) -> bool:
+    """Whether its writer was replacing segments at that moment."""
+    return bool(slot.generation & REPLACING)

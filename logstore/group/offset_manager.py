@@ -151,21 +151,22 @@ class OffsetManager:
                 if not values:
                     return Pending.completed(None)
                 kept, commit = self._begin(group_id, values)
+                change = _Change(kept, dict(values), commit)
+                if producer is not None:  # before it is written: nobody may start there now
+                    self._in_transaction.setdefault(producer.producer_id, []).append(change)
             records = [
                 (encode_key(OffsetKey(group_id, *part)), encode_offset(value))
                 for part, value in values.items()
             ]
             written = self._journal.append(records, group_id, producer)
             if producer is not None:
-                return self._hold(written, producer, _Change(kept, dict(values), commit))
-        return self._take_over(written, kept, dict(values), commit)
+                return self._hold(written, producer, change)
+        return self._take_over(written, kept, change.values, commit)
 
     def _hold(
         self, written: Pending[None], producer: ProducerIdentity, change: _Change
     ) -> Pending[None]:
         """Until the transaction ends; unless it could not be written."""
-        with self._lock:
-            self._in_transaction.setdefault(producer.producer_id, []).append(change)
 
         def give_up(done: Pending[None]) -> None:
             if done.error is not None:

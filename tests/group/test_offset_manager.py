@@ -9,7 +9,7 @@ import pytest
 
 from logstore.api import OffsetToCommit, ProducerIdentity, TopicPartition
 from logstore.config import GroupConfig
-from logstore.errors import DiskFullError, UnknownMemberError
+from logstore.errors import DiskFullError, UnknownMemberError, UnstableOffsetCommitError
 from logstore.group.offset_manager import OffsetManager
 from logstore.group.offset_records import OffsetKey, decode_key, decode_offset
 from logstore.group.offsets import KeyValue
@@ -219,6 +219,8 @@ def test_a_transaction_that_ends_waits_for_a_commit_that_is_being_written():
     first = threading.Thread(target=rig.manager.commit, args=("g", offsets, lambda: None, producer))
     first.start()
     assert in_write.wait(10)
+    with pytest.raises(UnstableOffsetCommitError), rig.lock:  # decided already
+        rig.manager.check_stable("g", [T0])
     second = threading.Thread(
         target=lambda: rig.manager.end_transaction(producer.producer_id, commit=False)
     )
@@ -228,4 +230,5 @@ def test_a_transaction_that_ends_waits_for_a_commit_that_is_being_written():
     for thread in (first, second):
         thread.join(10)
     rig.manager.end_transaction(producer.producer_id, commit=True)
+    rig.manager.check_stable("g", [T0])
     assert rig.told() == {}

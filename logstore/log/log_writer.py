@@ -268,6 +268,7 @@ class LogWriter:
         if self.error is None:
             self.error = error
         self.end = self._view.published.offset
+        self._write_slot()  # how much was told to readers, if that is more than is on disk
         for segment in (*self._unsealed, self._active):
             self._cache.mark_clean(segment)
 

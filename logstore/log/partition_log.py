@@ -114,6 +114,10 @@ class PartitionLog:
             cache=self._cache,
             limits=self._limits,
         )
+        # Recorded as published, by a page-cache topic, before a sync failed (see LogWriter._fail).
+        self.has_lost = slot.recorded is not None and (
+            found.end_offset < slot.recorded.high_watermark
+        )
         was_unclean = found.report.was_unclean
         self._writer = LogWriter(
             fs,

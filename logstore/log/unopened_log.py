@@ -38,6 +38,7 @@ class UnopenedLog(PartitionLog):
         self._error = error
         self._config = parts["config"]
         self._recorded = parts["slot"].recorded
+        self.has_lost = False  # not known yet
         self._waiters = Waiters(lambda: -1)
         self._waiters.end(error)
 

@@ -340,6 +340,7 @@ class TransactionCoordinator:
         `is_exact`: nothing written before the end of the last process was lost. If something may
         be, an open transaction may lack what its producer was told is stored (in a topic with
         durability=page_cache), or be forgotten altogether: all are aborted, all producers fenced.
+        Where a single partition lost what it had told, so are those that wrote to it.
         """
         self._journal = self._open_journal()
         for raw_key, value, _ in self._journal.replay():
@@ -349,7 +350,8 @@ class TransactionCoordinator:
                 if value is not None:
                     self._put(decode_value(key, value))
         for transaction in list(self._by_id.values()):
-            if transaction.is_prepared or (transaction.is_ongoing and not is_exact):
+            has_lost = not is_exact or any(log.has_lost for log in self._logs(transaction))
+            if transaction.is_prepared or (transaction.is_ongoing and has_lost):
                 self._recover_one(transaction)
         if not is_exact:
             self._fence_all()

@@ -480,3 +480,22 @@ def test_a_callback_of_a_flush_may_write_in_a_transaction_while_another_thread_w
     run.end(first)
     run.store.end_transaction("y", second, commit=True)
     assert run.committed() == [b"v"]
+
+
+def test_what_a_failed_partition_lost_is_not_committed_without_it(run: Running) -> None:
+    """A topic with durability=page_cache answers before any sync; if that fails, and the bytes are
+    gone when the store is opened again, the rest of the transaction must not be committed."""
+    run.store.alter_topic("t", set_configs={"durability": "page_cache"})
+    producer = run.store.init_producer("x")
+    run.put(producer, b"v")
+    run.put(producer, b"w", part=1)
+    run.fs.inject("sync", path_contains="t-0/")
+    run.store.run_flush()
+    run.fs.kill()
+    run.fs.drop_caches()
+    run.open()
+    try:
+        run.end(producer)
+    except LogStoreError:
+        run.end(run.store.init_producer("x"), commit=False)
+    assert run.committed() == [b"v"] or read(run.store, ("t", 1)) == []

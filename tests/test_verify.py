@@ -284,6 +284,20 @@ def test_a_catalog_record_that_cannot_be_read() -> None:
     assert {item.path for item in found} >= {"orders-0"}
 
 
+@pytest.mark.parametrize("topic", ["__consumer_offsets", "__transaction_state"])
+def test_records_of_internal_topics_that_nobody_could_read(topic: str) -> None:
+    memory = make_store()
+    store = open_store(memory)
+    store._table.create_internal(topic, 1)
+    log = store._table.log(topic, 0)
+    first = log.append(encode_batch([b"?"], [b"\0\0\0\1?"])).base_offset
+    store.close()
+    found = only(memory)
+    assert found.path == f"{topic}-0/{0:020d}.log"
+    assert (found.first_offset, found.last_offset) == (first, first)
+    assert f"record {first}: " in found.problem
+
+
 def test_a_disk_that_cannot_be_read_is_a_finding() -> None:
     memory = make_store()
     memory.inject("read", errno.EIO, path_contains=SEALED + ".log", times=None)

@@ -28,6 +28,7 @@ from logstore.log.format import (
 from logstore.log.producer_state import ProducerEntry, ProducerState
 from logstore.log.state_file import SlotValues
 from logstore.verify.findings import Scan, Severity
+from logstore.verify.internal import ReadRecord
 from logstore.verify.segment import LogWalk, verify_segment
 
 LEFTOVER_SUFFIXES = (DELETED_SUFFIX, TEMPORARY_SUFFIX, CLEANED_SUFFIX, SWAP_SUFFIX, ".new")
@@ -47,6 +48,7 @@ class Expected:
     is_closed: bool
     may_have_gaps: bool
     decompressed_bytes_max: int
+    read_record: ReadRecord | None = None  # of a topic of logstore's own
 
 
 def verify_partition(scan: Scan, expected: Expected) -> None:
@@ -91,6 +93,7 @@ def verify_partition(scan: Scan, expected: Expected) -> None:
         producer_ids=set(),
         snapshot_offsets=list(snapshots),
         on_snapshot={},
+        read_record=expected.read_record,
     )
     if bases and bases[0] > log_start:
         walk.next_offset = log_start  # so that the gap in front is told

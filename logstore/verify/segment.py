@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from logstore.errors import InvalidBatchError
+from logstore.errors import CorruptDataError, InvalidBatchError
 from logstore.log.checkpoint import LeaderEpochs
 from logstore.log.checksums import damaged_blocks, read_sums
 from logstore.log.format import (
@@ -30,6 +30,7 @@ from logstore.log.transactions import AbortedTransaction, Transactions
 from logstore.record import (
     TIMESTAMP_LOG_APPEND_TIME,
     BatchHeader,
+    Columns,
     Marker,
     check_batch_bytes,
     decode_columns,
@@ -37,6 +38,7 @@ from logstore.record import (
 )
 from logstore.verify.findings import Scan, Severity
 from logstore.verify.index import OffsetIndexCheck, TimeIndexCheck
+from logstore.verify.internal import ReadRecord
 
 
 class Known(NamedTuple):
@@ -61,6 +63,7 @@ class LogWalk:
     producer_ids: set[int]
     snapshot_offsets: list[int]  # ascending, those that the walk has not reached
     on_snapshot: dict[int, Known]  # what the log says at each of them
+    read_record: ReadRecord | None = None  # of a topic of logstore's own
     is_sound: bool = True  # no batch is damaged so far: what it tells of producers is complete
     transactions: Transactions = field(default_factory=lambda: Transactions(()))
 
@@ -230,6 +233,8 @@ class _SegmentWalk:
         else:
             self._scan.report.records += len(columns)
             problem = _disagreement(header, columns.offsets, columns.timestamps)
+            if not problem and self._walk.read_record is not None and not header.is_control:
+                problem = _unreadable(self._walk.read_record, columns)
         if problem:
             self._scan.add(
                 self._path,
@@ -331,6 +336,15 @@ def _marker(batch: memoryview, header: BatchHeader) -> Marker | None:
         return marker_of(batch) if header.is_control else None
     except InvalidBatchError:
         return None  # its records were looked at before
+
+
+def _unreadable(read_record: ReadRecord, columns: Columns) -> str:
+    for offset, key, value in zip(columns.offsets, columns.keys(), columns.values(), strict=True):
+        try:
+            read_record(key, value)
+        except CorruptDataError as error:
+            return f"record {offset}: {error.message}"
+    return ""
 
 
 def _disagreement(header: BatchHeader, offsets: Sequence[int], timestamps: Sequence[int]) -> str:

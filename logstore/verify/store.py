@@ -29,6 +29,7 @@ from logstore.store_files import (
     read_meta,
 )
 from logstore.verify.findings import OnProgress, Report, Scan, Severity
+from logstore.verify.internal import reader_of
 from logstore.verify.partition import Expected, verify_partition
 
 READ_AGAIN_MAX = 10  # of a partition whose segments come and go while it is read
@@ -142,6 +143,7 @@ class _StoreScan:
                     is_closed=is_closed,
                     may_have_gaps="compact" in topic.overrides.get("cleanup_policy", ""),
                     decompressed_bytes_max=self._limits.decompressed_bytes_max,
+                    read_record=reader_of(topic.name),
                 ),
             )
             if is_closed or slot is None or not self._scan.has_news(mark):

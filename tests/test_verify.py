@@ -315,7 +315,7 @@ def test_a_compacted_partition_is_sound_and_its_gaps_are_none() -> None:
     for sequence in range(60):
         fields = {"producer_id": 7 + sequence % 2, "producer_epoch": 0}
         batch = encode_batch(
-            [bytes(1000)] * 2,
+            [bytes(1000), bytes(1000) if sequence % 3 else None],
             [b"%d" % (sequence % 5), b"%d" % sequence],
             base_sequence=sequence // 2 * 2,
             **fields,  # type: ignore[arg-type]

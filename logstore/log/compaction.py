@@ -29,7 +29,7 @@ Invariants
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -119,7 +119,8 @@ class CleaningJob:
     producers: Mapping[int, ProducerEntry]
     aborted: Sequence[AbortedTransaction]
     secret: bytes  # of the key map's hash
-    replace: Callable[[Sequence[Segment], CleanedSegment], None]
+    # old segments, the new one, offsets of markers that went with all of their transaction
+    replace: Callable[[Sequence[Segment], CleanedSegment, Collection[int]], None]
 
 
 class Cleaning:
@@ -228,7 +229,7 @@ class Cleaning:
             if is_changed:
                 cleaned.seal()
                 yield 0
-                job.replace(group, cleaned)
+                job.replace(group, cleaned, rules.take_gone_markers())
         finally:
             cleaned.give_up()
 
@@ -266,6 +267,7 @@ class _Rules:
         self._aborted = _Aborted(job.aborted)
         self._decompressed_bytes_max = job.limits.decompressed_bytes_max
         self._with_batches: set[int] = set()  # producers whose transaction has batches, so far
+        self._gone_markers: set[int] = set()
         self.next_horizon_ms: int | None = None  # of what is left, the first that is still to come
 
     def apply(
@@ -341,8 +343,14 @@ class _Rules:
         if not is_over:
             self._wait_for(header.base_timestamp)
         if is_over and not is_last and not self._is_last_of_producer(header):
+            self._gone_markers.add(header.base_offset)
             return None
         return batch
+
+    def take_gone_markers(self) -> set[int]:
+        """Offsets of those that went since it was last asked."""
+        gone, self._gone_markers = self._gone_markers, set()
+        return gone
 
     def _wait_for(self, horizon_ms: int) -> None:
         if self.next_horizon_ms is None or horizon_ms < self.next_horizon_ms:

@@ -19,7 +19,7 @@ the page cache), never over a sync or a callback. Readers take none (see LogView
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -459,9 +459,11 @@ class LogWriter:
             self.is_touched = True
             self._write_slot()
 
-    def replace(self, old: Sequence[Segment], new: Segment) -> None:
-        """`new` takes the place of these neighbours, which are sealed."""
+    def replace(self, old: Sequence[Segment], new: Segment, gone_markers: Collection[int]) -> None:
+        """`new` takes the place of these neighbours, which are sealed; without the markers at these
+        offsets, and nothing of their transactions is left."""
         with self._lock:
+            self._view.transactions.forget(gone_markers)
             segments = self._view.segments
             at = segments.index(old[0])
             new.next_offset = old[-1].next_offset

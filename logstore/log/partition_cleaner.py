@@ -15,7 +15,7 @@ written.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import suppress
 
 from logstore.clock import Clock
@@ -154,7 +154,9 @@ class PartitionCleaner:
         if self._writer.error is not None or not set(old) <= set(self._view.segments):
             raise OvertakenError
 
-    def _replace(self, old: Sequence[Segment], cleaned: CleanedSegment) -> None:
+    def _replace(
+        self, old: Sequence[Segment], cleaned: CleanedSegment, gone_markers: Collection[int]
+    ) -> None:
         """Put a cleaned segment in the place of those it was made of (see swap.py)."""
         new = cleaned.segment
         with self._replacing:
@@ -165,7 +167,7 @@ class PartitionCleaner:
             try:
                 cleaned.decide()
                 self._cache.adopt(new, cleaned.files)
-                self._writer.replace(old, new)
+                self._writer.replace(old, new, gone_markers)
                 for segment in old:
                     segment.is_replaced = True
                     self._cache.forget(segment)

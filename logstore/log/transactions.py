@@ -8,7 +8,8 @@ A transaction is decided for readers when its marker is below the high watermark
 written: until then it holds the last stable offset down.
 
 Invariants
-- `aborted` ascends by last offset. Its entries are never changed; those below the log start go.
+- `aborted` ascends by last offset. Its entries are never changed; those below the log start go, and
+  those of which compaction has left neither records nor marker.
 - Whoever reads offsets below the last stable offset finds every aborted transaction among them.
 
 On disk they are part of the producers' snapshot (see producer_state.py), and what is not in one is
@@ -18,7 +19,7 @@ found again in the log: a marker tells of itself, and of the transaction that it
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -77,6 +78,12 @@ class Transactions:
         keep = bisect_left(self.aborted, log_start_offset, key=_LAST_OFFSET)
         if keep:
             self.aborted = self.aborted[keep:]
+
+    def forget(self, marker_offsets: Collection[int]) -> None:
+        """Of these transactions nothing is in the log any more."""
+        if marker_offsets:
+            kept = [entry for entry in self.aborted if entry.last_offset not in marker_offsets]
+            self.aborted = kept
 
 
 def between(

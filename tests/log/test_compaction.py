@@ -382,10 +382,12 @@ def test_a_marker_goes_when_its_records_are_gone_and_its_own_delay_has_passed(
     partition.fill(1)
     partition.clean()
     assert first in markers(partition)
+    assert len(partition.log.aborted) == (marker is Marker.ABORT)
     partition.clock.advance(0.1)
     partition.fill(1)
     partition.clean()
     assert markers(partition) == [second], "its transaction has a record"
+    assert partition.log.aborted == [], "nothing of it is left"
     data = b"".join(batch for _, batch in partition.batches())
     runs = committed_runs(data, [entry[:3] for entry in partition.log.aborted])
     assert b"".join(runs) == data, "the later transaction was committed, and is read"

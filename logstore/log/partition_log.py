@@ -114,10 +114,6 @@ class PartitionLog:
             cache=self._cache,
             limits=self._limits,
         )
-        # Recorded as published, by a page-cache topic, before a sync failed (see LogWriter._fail).
-        self.has_lost = slot.recorded is not None and (
-            found.end_offset < slot.recorded.high_watermark
-        )
         was_unclean = found.report.was_unclean
         self._writer = LogWriter(
             fs,
@@ -224,6 +220,11 @@ class PartitionLog:
     def recovery_notes(self) -> list[str]:
         """What opening had to mend, a sentence each."""
         return [f"{self._name}: {note}" for note in self.recovery_report.notes]
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether opening found less than what had been published before."""
+        return self.recovery_report.has_lost
 
     @property
     def error(self) -> LogStoreError | None:

@@ -79,6 +79,7 @@ class RecoveryReport:
 
     was_unclean: bool = False
     bytes_scanned: int = 0
+    has_lost: bool = False  # what a page-cache topic published before a sync failed
     notes: list[str] = field(default_factory=list)
 
 
@@ -147,6 +148,7 @@ class _Recovery:
         )
         log_start = max(log_start, segments[0].base_offset)
         transactions.drop_below(log_start)
+        self._report.has_lost = segments[-1].next_offset < recorded.high_watermark
         return Recovered(
             segments=tuple(segments),
             epochs=epochs,

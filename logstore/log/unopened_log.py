@@ -38,7 +38,6 @@ class UnopenedLog(PartitionLog):
         self._error = error
         self._config = parts["config"]
         self._recorded = parts["slot"].recorded
-        self.has_lost = False  # not known yet
         self._waiters = Waiters(lambda: -1)
         self._waiters.end(error)
 
@@ -78,6 +77,10 @@ class UnopenedLog(PartitionLog):
     @property
     def error(self) -> LogStoreError:
         return self._error
+
+    @property
+    def has_lost(self) -> bool:
+        return False  # not known yet
 
     @property
     def aborted(self) -> Sequence[AbortedTransaction]:

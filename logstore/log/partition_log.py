@@ -129,21 +129,24 @@ class PartitionLog:
             generation=(slot.recorded.generation & ~REPLACING if slot.recorded else 0)
             + was_unclean,
         )
-        self.cleaner = PartitionCleaner(
-            fs,
-            directory,
+        self.cleaner = self._make_cleaner(parts["clock"], was_unclean=was_unclean)
+        if was_unclean:
+            self._writer.announce()
+
+    def _make_cleaner(self, clock: Clock, *, was_unclean: bool) -> PartitionCleaner:
+        return PartitionCleaner(
+            self._fs,
+            self._directory,
             topic=self.topic,
             partition=self.partition,
             limits=self._limits,
-            clock=parts["clock"],
+            clock=clock,
             cache=self._cache,
             writer=self._writer,
             view=self._view,
             replacing=self._forgetting,
             was_unclean=was_unclean,
         )
-        if was_unclean:
-            self._writer.announce()
 
     @classmethod
     def create(

@@ -17,22 +17,29 @@ import time
 import traceback
 from collections.abc import Sequence
 
+from tests.fuzz.coverage_guided import GuidedChild, is_there
 from tests.fuzz.runner import Child, Result
 from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS
 
 
 def attack(
-    targets: Sequence[Target], *, seconds: float, seed: int, jobs: int, executions: int | None
+    targets: Sequence[Target],
+    *,
+    seconds: float,
+    seed: int,
+    jobs: int,
+    executions: int | None,
+    child: type[Child | GuidedChild] = Child,
 ) -> list[Result]:
     """Each target has an equal share of the time."""
     share = seconds * jobs / len(targets)
     waiting, results = list(targets), []
-    running: list[Child] = []
+    running: list[Child | GuidedChild] = []
     while waiting or running:
         while waiting and len(running) < jobs:
             running.append(
-                Child(waiting.pop(0), seed=seed, seconds=share, executions_max=executions)
+                child(waiting.pop(0), seed=seed, seconds=share, executions_max=executions)
             )
         result = running.pop(0).result()
         results.append(result)
@@ -78,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=float(environment("FUZZ_SECONDS", "600")))
     parser.add_argument("--seed", type=int, default=environment("FUZZ_SEED"))
     parser.add_argument("--jobs", type=int, default=int(environment("FUZZ_JOBS", "0")))
+    parser.add_argument("--engine", choices=("atheris", "own"), default=environment("FUZZ_ENGINE"))
     parser.add_argument("--executions", type=int)
     parser.add_argument("--input")
     options = parser.parse_args(arguments)
@@ -88,6 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.input is not None:
         return try_one(chosen[0], bytes.fromhex(options.input))
     seed = secrets.randbelow(1 << 32) if options.seed is None else int(options.seed)
+    is_guided = options.engine == "atheris" or (options.engine is None and is_there())
+    print(
+        f"{len(chosen)} targets, engine {'atheris' if is_guided else 'own'}, seed {seed}",
+        flush=True,
+    )
     started = time.monotonic()
     results = attack(
         chosen,
@@ -95,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed=seed,
         jobs=options.jobs or os.cpu_count() or 1,
         executions=options.executions,
+        child=GuidedChild if is_guided else Child,
     )
     return report(results, seed=seed, seconds=time.monotonic() - started)
 

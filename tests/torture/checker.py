@@ -62,6 +62,25 @@ class Stored:
         found.extend([UNKNOWN] * (offset - len(found)))
         found.append(identity)
 
+    def merge(self, later: Stored) -> list[Violation]:
+        """Add a later read, which may begin later; what both hold must be the same."""
+        violations: list[Violation] = []
+        for partition, identities in enumerate(later.identities):
+            mine = self.identities[partition]
+            start = later.starts[partition]
+            violations.extend(
+                Violation(
+                    "offset reused",
+                    f"{partition}@{offset} held {name_of(mine[offset])}, and later "
+                    f"{name_of(identities[offset])}",
+                )
+                for offset in range(start, min(len(mine), len(identities)))
+                if mine[offset] != identities[offset]
+            )
+            mine.extend([UNKNOWN] * (start - len(mine)))
+            mine.extend(identities[len(mine) :])
+        return violations
+
     def at(self, partition: int, offset: int) -> int:
         found = self.identities[partition]
         return found[offset] if offset < len(found) else UNKNOWN

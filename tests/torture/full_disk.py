@@ -10,6 +10,7 @@ start on the full disk. Nobody tells the writers or the server; they find out.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
@@ -21,19 +22,23 @@ from logstore.errors import DiskFullError, LogStoreError
 from logstore.record import encode_batch
 from tests.support.server_process import ServerProcess
 from tests.torture import traffic as clients
-from tests.torture.checker import check_claims, check_log, check_ownership
+from tests.torture import transforms
+from tests.torture.checker import Stored, check_claims, check_log, check_ownership
 from tests.torture.ledger import GroupLedger, OwnershipLedger, WriterLedger, make_value
 from tests.torture.report import Outcome
 from tests.torture.small_disk import CannotMount, SmallDisk
 from tests.torture.traffic import Member, Traffic, Writer
+from tests.torture.transforms import Transformer, check_copies
 
 TOPIC = "events"
+COPIES = "copies"
 PARTITIONS = 2
 MIB = 1 << 20
 DISK_BYTES = 16 * MIB
 BALLAST_BYTES = 4 * MIB
 CONFIGS = {"segment_bytes": str(MIB)}
 PROBE = 90  # its number as a writer
+WRITE_PAUSE = 0.05  # seconds, so that the transformer keeps up
 FILL_SECONDS_MAX = 60.0
 RESUMED_RECORDS = 100
 RESUME_SECONDS_MAX = 20.0
@@ -48,6 +53,7 @@ class FullDiskRun:
     ) -> None:
         self.outcome = outcome
         self._kind = kind
+        self._seed = seed
         self._random = random.Random(seed)
         self._say = say
         self._runs = 0
@@ -57,6 +63,8 @@ class FullDiskRun:
         self._group = GroupLedger(PARTITIONS)
         self._ownership = OwnershipLedger()
         self._probe = WriterLedger(PROBE)
+        self._source = Stored(PARTITIONS)  # all that was ever found, also what was deleted since
+        self._copies = Stored(PARTITIONS)
 
     def run(self, cycles: int) -> None:
         """Raises CannotMount."""
@@ -64,13 +72,15 @@ class FullDiskRun:
             self._put_ballast()
             with self._server:
                 with logstore.connect(self._server.address) as store:
-                    store.create_topic(TOPIC, partitions=PARTITIONS, configs=CONFIGS)
+                    for topic in (TOPIC, COPIES):
+                        store.create_topic(topic, partitions=PARTITIONS, configs=CONFIGS)
                 with self._traffic() as traffic:
                     for number in range(cycles):
                         self._cycle(traffic, WAYS[number % len(WAYS)])
                         self.outcome.add("full-disk cycles")
                     traffic.stop_writers()
-                    clients.wait_for_group(self._server.address, TOPIC, PARTITIONS)
+                    for group in (clients.GROUP, transforms.GROUP):
+                        clients.wait_for_group(self._server.address, TOPIC, PARTITIONS, group)
                     traffic.stop_members()
                 self._check(traffic, "at the end")
             self.outcome.violations.extend(self._group.violations)
@@ -79,17 +89,22 @@ class FullDiskRun:
                 traffic.given_up == 0, "given up", f"{traffic.given_up} records on {self._kind}"
             )
             self.outcome.add("records acknowledged", traffic.acknowledged)
+            counts = self._transformer.counts
+            self.outcome.add("transactions", counts["transactions"])
+            self.outcome.notes.append(f"{self._kind}: transactions ended by {dict(counts)}")
 
     def _traffic(self) -> Traffic:
         address = self._server.address
         writers = [
-            Writer(address, TOPIC, PARTITIONS, number, value_bytes_max=4000) for number in range(2)
+            Writer(address, TOPIC, PARTITIONS, number, value_bytes_max=4000, pause=WRITE_PAUSE)
+            for number in range(2)
         ]
         member = Member(
             address, TOPIC, "member", self._group, self._ownership, lambda: self._runs,
             commit_seconds=1.0,
         )  # fmt: skip
-        return Traffic(writers, [member], self._group)
+        self._transformer = Transformer(address, TOPIC, COPIES, 0, self._seed)
+        return Traffic(writers, [member, self._transformer], self._group)
 
     # --- one cycle --------------------------------------------------------------------------
 
@@ -102,13 +117,14 @@ class FullDiskRun:
         )
         stored = self._check(traffic, f"full ({way})")
         self._read_in_a_new_group(traffic)
-        self._make_room(traffic, way)
+        self._make_room(way)
         took = traffic.wait_for_records(RESUMED_RECORDS, RESUME_SECONDS_MAX)
         free = f"{self._kind}: {self._disk.free_bytes()} bytes free"
         self.outcome.require(took is not None, "writing did not resume", free)
         self._say(
             f"{self._kind}: full at {stored} records; {way}; writes again after {took or -1:.1f} s"
         )
+        self._check(traffic, f"after {way}")
         self._shrink()
         self._put_ballast()
 
@@ -133,12 +149,18 @@ class FullDiskRun:
         )
 
     def _check(self, traffic: Traffic, when: str) -> int:
+        address = self._server.address
         writers = Traffic([*traffic.writers], [], self._group)
-        claims = clients.take_claims(self._server.address, TOPIC, PARTITIONS, writers)
+        claims = clients.take_claims(address, TOPIC, PARTITIONS, writers)
         claims.places[PROBE] = self._probe.places[:]
-        stored = clients.read_all(self._server.address, TOPIC, PARTITIONS, seconds=60)
+        copied = clients.committed_offsets(address, TOPIC, PARTITIONS, transforms.GROUP)
+        # What is behind an open transaction stays unread: on a full disk it cannot end.
+        copies = clients.read_all(address, COPIES, PARTITIONS, seconds=60, idle_seconds=2)
+        stored = clients.read_all(address, TOPIC, PARTITIONS, seconds=60)
         violations = check_claims(claims, stored)
         violations += check_log([*traffic.ledgers, self._probe], stored)
+        violations += self._copies.merge(copies) + self._source.merge(stored)
+        violations += check_copies(self._copies, self._source, copied)
         self.outcome.violations.extend(violations)
         self.outcome.add("full reads")
         if violations:
@@ -168,9 +190,9 @@ class FullDiskRun:
 
     # --- space ------------------------------------------------------------------------------
 
-    def _make_room(self, traffic: Traffic, way: str) -> None:
-        if way == "delete_records":
-            self._shrink()
+    def _make_room(self, way: str) -> None:
+        if way == "delete_records" and self._shrink():
+            self.outcome.add("disks freed by delete_records")
             return
         if way == "restart":
             self._restart_on_the_full_disk()
@@ -182,17 +204,30 @@ class FullDiskRun:
         self._runs += 1
         self._server.start()
 
-    def _shrink(self) -> None:
-        """Delete what the group has committed."""
-        committed = clients.committed_offsets(self._server.address, TOPIC, PARTITIONS)
-        with logstore.connect(self._server.address) as store:
-            for partition, offset in enumerate(committed):
-                store.delete_records(TOPIC, partition, before_offset=offset)
+    def _shrink(self) -> bool:
+        """Delete what was checked, of the source only what both groups have committed. Whether that
+        made room: on a full disk it takes whole segments, and there may be none."""
+        address = self._server.address
+        before = self._disk.free_bytes()
+        committed = [
+            clients.committed_offsets(address, TOPIC, PARTITIONS, group)
+            for group in (clients.GROUP, transforms.GROUP)
+        ]
+        with logstore.connect(address) as store:
+            for partition in range(PARTITIONS):
+                checked = len(self._source.identities[partition])
+                done = min(checked, *(offsets[partition] for offsets in committed))
+                copied = len(self._copies.identities[partition])
+                for topic, end in ((TOPIC, done), (COPIES, copied)):
+                    with contextlib.suppress(DiskFullError):
+                        store.delete_records(topic, partition, before_offset=end)
+        return self._disk.free_bytes() > before + MIB // 2
 
     def _put_ballast(self) -> None:
-        """Take up to BALLAST_BYTES, as they become free."""
+        """Half of what is free, up to BALLAST_BYTES."""
         with open(self._ballast, "wb") as ballast:
-            os.posix_fallocate(ballast.fileno(), 0, BALLAST_BYTES)
+            size = min(BALLAST_BYTES, self._disk.free_bytes() // 2)
+            os.posix_fallocate(ballast.fileno(), 0, size)
 
 
 def run(directory: Path, seed: int, cycles: int, say: Callable[[str], None]) -> Outcome:

@@ -25,3 +25,4 @@ def test_writing_resumes_by_itself_and_nothing_is_torn(tmp_path: Path) -> None:
     assert not outcome.violations, describe(outcome.violations)
     assert outcome.count("full-disk cycles") == len(WAYS)
     assert outcome.count("records acknowledged") > 1000
+    assert outcome.count("transactions") > 10

@@ -6,6 +6,7 @@ meet that they should not is kept in `error` and raised by `Traffic.stop`.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -298,8 +299,16 @@ def take_claims(address: str, topic: str, partitions: int, traffic: Traffic) -> 
     return Claims(traffic.ledgers, traffic.group, committed)
 
 
-def read_all(address: str, topic: str, partitions: int, *, seconds: float = 300.0) -> Stored:
-    """All that is visible when it is called. Raises AssertionError if that takes too long."""
+def read_all(
+    address: str,
+    topic: str,
+    partitions: int,
+    *,
+    seconds: float = 300.0,
+    idle_seconds: float = math.inf,
+) -> Stored:
+    """All that is visible when it is called, or comes before nothing comes for `idle_seconds`.
+    Raises AssertionError if that takes too long."""
     stored = Stored(partitions)
     with logstore.connect(address) as store, store.consumer() as consumer:
         infos = store.describe_topic(topic).partitions
@@ -312,6 +321,7 @@ def read_all(address: str, topic: str, partitions: int, *, seconds: float = 300.
         consumer.assign([(topic, partition) for partition in ends])
         consumer.seek_to_beginning()
         deadline = time.monotonic() + seconds
+        heard_at = time.monotonic()
         while any(consumer.position(topic, partition) < end for partition, end in ends.items()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"{topic} could not be read to its end in {seconds} s")
@@ -319,6 +329,10 @@ def read_all(address: str, topic: str, partitions: int, *, seconds: float = 300.
                 parts = consumer.poll_batch(1.0)
             except StorageFailedError:  # told at the end of a partition that takes no writes
                 continue
+            if parts:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > idle_seconds:
+                break
             for part in parts:
                 for record in part.records:
                     stored.add(part.partition, record.offset, record.value)

@@ -1,9 +1,10 @@
 """The state of a transactional producer: what it may do now, and who it is.
 
-    READY --begin--> OPEN --commit / abort--> READY
-                      |  fail: a record was given up
-                      v
-                   FAILED --abort--> READY          FENCED: for good, from anywhere
+    READY --begin--> OPEN --begin_end--> ENDING --ended--> READY
+                      |  ^_______reopen____|  |
+                      | fail: a record was given up
+                      v                       v
+                   FAILED --ended (an abort)--> READY          FENCED: for good, from anywhere
 
 Invariants
 - Each transaction has an identity of its own (the epoch rises with each): partitions begin it at
@@ -37,6 +38,7 @@ RETRY_SECONDS = 0.02
 class _State(enum.Enum):
     READY = "no transaction is open: begin_transaction() first"
     OPEN = "a transaction is open"
+    ENDING = "the transaction is being ended"
     FAILED = "a record of the transaction was given up: abort_transaction()"
     FENCED = "another producer has taken the transactional id over: make a new producer"
 
@@ -62,10 +64,6 @@ class TransactionSession:
             lambda: store.init_producer(transactional_id, transaction_timeout_ms=timeout_ms)
         )
 
-    @property
-    def is_open(self) -> bool:
-        return self._state is _State.OPEN
-
     def check_open(self) -> None:
         """Raises InvalidTransactionStateError, or why the transaction failed."""
         if self._state is not _State.OPEN:
@@ -77,6 +75,21 @@ class TransactionSession:
         self._state = _State.OPEN
         self.has_work = False
         self._failure = None
+
+    def begin_end(self) -> None:
+        """From here on nothing can be sent in it: that would be too late, and part of the next."""
+        if self._state is _State.OPEN:
+            self._state = _State.ENDING
+
+    def check_whole(self) -> None:
+        """Raises why a transaction that is being ended cannot be committed."""
+        if self._state is not _State.ENDING:
+            raise self._refusal()
+
+    def reopen(self) -> None:
+        """It could not be ended now; the same may be asked for again."""
+        if self._state is _State.ENDING:
+            self._state = _State.OPEN
 
     @property
     def is_abortable(self) -> bool:
@@ -91,7 +104,7 @@ class TransactionSession:
         self._failure = self._failure or error
         if isinstance(error, ProducerFencedError | UnknownTransactionalIdError):
             self._state, self._failure = _State.FENCED, error
-        elif self._state is _State.OPEN:
+        elif self._state in (_State.OPEN, _State.ENDING):
             self._state = _State.FAILED
 
     def ended(self, identity: ProducerIdentity) -> None:
@@ -103,7 +116,8 @@ class TransactionSession:
         up cannot go on under this identity: its batches, which are not to be sent any more."""
         doomed: list[Batch] = []
         for queue in queues:
-            if self.is_open and queue.identity != self.identity:
+            is_open = self._state in (_State.OPEN, _State.ENDING)
+            if is_open and queue.identity != self.identity:
                 queue.renew(self.identity)
             else:
                 doomed += queue.drop_unsent()

@@ -92,10 +92,17 @@ class TransactionalProducer(Producer):
         ProducerFencedError, RequestTimeoutError when not all is stored within `timeout` seconds.
         """
         session = self._session
-        self.flush(timeout)
         with self._lock:
             session.check_open()
-        self._end(session, commit=True)
+            session.begin_end()
+        try:
+            self.flush(timeout)
+            with self._lock:
+                session.check_whole()
+            self._end(session, commit=True)
+        finally:
+            with self._lock:
+                session.reopen()
 
     def abort_transaction(self) -> None:
         """What was sent since begin_transaction will never be seen; what was not on its way yet
@@ -103,11 +110,16 @@ class TransactionalProducer(Producer):
         session = self._session
         with self._lock:
             session.check_abortable()
+            session.begin_end()
             dropped = [batch for queue in self._active.values() for batch in queue.drop_unsent()]
-        for batch in dropped:
-            self._finish(batch, InvalidTransactionStateError("the transaction was aborted"))
-        self.flush()
-        self._end(session, commit=False)
+        try:
+            for batch in dropped:
+                self._finish(batch, InvalidTransactionStateError("the transaction was aborted"))
+            self.flush()
+            self._end(session, commit=False)
+        finally:
+            with self._lock:
+                session.reopen()
 
     def _end(self, session: TransactionSession, *, commit: bool) -> None:
         identity = session.identity

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import logstore
 from logstore import Store, TransactionalProducer
+from logstore.api import ProducerIdentity
 from logstore.errors import (
     BatchTooLargeError,
     InvalidRequestError,
     InvalidTransactionStateError,
     LogStoreError,
     ProducerFencedError,
+    StorageFailedError,
 )
 from logstore.store import LocalLogStore
 from tests.server.in_process import InProcessServer
@@ -132,6 +135,62 @@ def test_verbs_out_of_order(store: Store) -> None:
         store.transactional_producer("x", acks=1)
     with pytest.raises(InvalidRequestError, match="idempotent"):
         store.transactional_producer("x", idempotent=False)
+
+
+@pytest.mark.parametrize("commit", [True, False])
+def test_nothing_is_sent_while_a_transaction_ends(
+    store: Store, monkeypatch: pytest.MonkeyPatch, commit: bool
+) -> None:
+    """It would be too late for this one, and become part of the next."""
+    refused: list[LogStoreError] = []
+    with store.transactional_producer("x") as producer:
+        end = producer._store.end_transaction
+
+        def slow_end(*args: Any, **options: Any) -> ProducerIdentity:
+            for send_more in (
+                lambda: send(producer, b"late"),
+                lambda: producer.send_many("t", [b"late"]),
+            ):
+                try:
+                    send_more()
+                except LogStoreError as error:
+                    refused.append(error)
+            return end(*args, **options)
+
+        monkeypatch.setattr(producer._store, "end_transaction", slow_end)
+        producer.begin_transaction()
+        send(producer, b"v")
+        producer.flush()
+        if commit:
+            producer.commit_transaction()
+        else:
+            producer.abort_transaction()
+        producer.begin_transaction()
+        send(producer, b"next")
+        producer.commit_transaction()
+    assert {type(error) for error in refused} == {InvalidTransactionStateError}
+    assert all("is being ended" in str(error) for error in refused)
+    assert len(refused) == 4
+    assert seen(store) == ([b"next", b"v"] if commit else [b"next"])
+
+
+def test_an_end_that_failed_may_be_asked_for_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.transactional_producer("x") as producer:
+        end = producer._store.end_transaction
+
+        def fail(*_: Any, **__: Any) -> ProducerIdentity:
+            monkeypatch.setattr(producer._store, "end_transaction", end)
+            raise StorageFailedError("broken")
+
+        monkeypatch.setattr(producer._store, "end_transaction", fail)
+        producer.begin_transaction()
+        send(producer, b"v")
+        with pytest.raises(StorageFailedError):
+            producer.commit_transaction()
+        producer.commit_transaction()
+    assert seen(store) == [b"v"]
 
 
 def test_the_second_producer_fences_the_first(store: Store) -> None:

@@ -40,8 +40,8 @@ class Cleaner:
     def step(self) -> bool:
         """Do a part of what there is to do; whether more is left.
 
-        Raises what made a cleaning fail (CorruptDataError, DiskFullError, StorageFailedError); the
-        others go on with the next step.
+        Raises what made a cleaning fail (see PartitionCleaner.clean); the others go on with the
+        next step.
         """
         with self._lock:
             room = STEP_BYTES
@@ -51,7 +51,7 @@ class Cleaner:
                 except StopIteration:
                     self.cleaned += 1
                     self._choose()
-                except LogStoreError:
+                except Exception:
                     if self._chosen is not None:
                         self._put_off.add(self._chosen)
                     self._choose()

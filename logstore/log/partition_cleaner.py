@@ -20,7 +20,13 @@ from contextlib import suppress
 
 from logstore.clock import Clock
 from logstore.config import StoreConfig
-from logstore.errors import CorruptDataError, DiskFullError, StorageFailedError, StoreError
+from logstore.errors import (
+    CorruptDataError,
+    DiskFullError,
+    InvalidBatchError,
+    StorageFailedError,
+    StoreError,
+)
 from logstore.fs import FileSystem
 from logstore.log.checkpoint import read_cleaned_offset, write_cleaned_offset
 from logstore.log.compaction import Cleanable, Cleaning, CleaningJob, cleanable
@@ -108,8 +114,8 @@ class PartitionCleaner:
         for the disk. Ends early, with nothing lost, if retention or the end of the log overtakes
         it, or if it is closed.
 
-        `secret`: random bytes, for the hash of keys. Raises CorruptDataError (then it is not tried
-        again until the log is reopened), DiskFullError, StorageFailedError.
+        `secret`: random bytes, for the hash of keys. Raises CorruptDataError and InvalidBatchError
+        (then it is not tried again until the log is reopened), DiskFullError, StorageFailedError.
         """
         now_ms = self._clock.now_ms()
         source = self._cleanable(now_ms)
@@ -142,7 +148,7 @@ class PartitionCleaner:
                     self._note_cleaned(cleaning.end)
         except OvertakenError:
             return
-        except CorruptDataError:
+        except (CorruptDataError, InvalidBatchError):
             self._is_damaged = True
             raise
         except OSError as error:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator
 
 import pytest
 
@@ -89,6 +90,23 @@ def test_a_cleaning_that_fails_does_not_hold_up_the_others() -> None:
     assert good.log.cleaner.dirty_ratio() == 0
     cleaner.begin()
     assert not cleaner.is_busy
+
+
+def test_a_bug_is_not_met_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = dirty(2), dirty(1, clean_segments=3)
+
+    def fail(**_: bytes) -> Generator[int, None, None]:
+        yield 1
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(bad.log.cleaner, "clean", fail)
+    cleaner = Cleaner(lambda: [bad.log, good.log], secret=SECRET)
+    cleaner.begin()
+    with pytest.raises(ZeroDivisionError):
+        cleaner.step()
+    finish(cleaner)
+    assert good.log.cleaner.dirty_ratio() == 0
+    assert cleaner.cleaned == 1
 
 
 def test_after_close_nothing_is_done_and_nothing_is_left() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from logstore.config import StoreConfig
-from logstore.errors import BatchRecordError, CorruptDataError
+from logstore.errors import BatchCompressionError, BatchRecordError, CorruptDataError
 from logstore.log.key_map import SLOT_BYTES
 from logstore.record import (
     CODEC_NAMES,
@@ -432,6 +432,24 @@ def test_a_snapshot_from_before_a_marker_that_went_does_not_open_its_transaction
             partition.memory.unlink(f"store/t-0/{name}")
     partition.reopen()
     assert partition.log.open_transactions() == {}
+
+
+def test_a_batch_that_unfolds_to_more_than_it_may_now_ends_compaction_not_the_rest() -> None:
+    partition = CompactedPartition()
+    batch = encode_batch([bytes(100_000)], [b"k"], compression="gzip")
+    partition.log.append(batch, validated=True)
+    partition.fill(1)
+    partition.limits = StoreConfig(decompressed_bytes_max=64 << 10)
+    partition.close_and_open()
+    with pytest.raises(BatchCompressionError, match="limit"):
+        partition.clean()
+    assert partition.log.cleaner.dirty_ratio() == 0
+    assert partition.files(".cleaned") == []
+    partition.limits = StoreConfig()
+    partition.close_and_open()
+    partition.clean()
+    assert partition.log.cleaner.dirty_ratio() == 0
+    assert partition.without_pad() == [Found(0, b"k", bytes(100_000))]
 
 
 # --- damage -------------------------------------------------------------------------------------

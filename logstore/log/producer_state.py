@@ -177,6 +177,11 @@ class ProducerState:
             )
             batches = (*batches[1 - BATCHES_KEPT :], seen)
         ended = None
+        if open_since != NO_OFFSET and entry is not None and _is_later(header, entry.epoch):
+            # Its marker is lost to damage: nobody knows how it ended, so it is not committed.
+            ended = Ended(producer_id, open_since, base_offset - 1, True)
+            open_since = NO_OFFSET
+            del self._open[producer_id]
         if header.is_control:
             if marker is not None and open_since != NO_OFFSET:
                 is_aborted = marker is Marker.ABORT
@@ -297,6 +302,12 @@ def _decode_aborted(data: bytes, position: int) -> list[AbortedTransaction]:
         AbortedTransaction(*_ABORTED.unpack_from(data, position + index * _ABORTED.size))
         for index in range(count)
     ]
+
+
+def _is_later(header: BatchHeader, epoch: int) -> bool:
+    """Whether a batch is of a later transaction than one that was begun in `epoch`: each has an
+    epoch of its own (KIP-890), and a marker at most the next one."""
+    return header.is_transactional and header.producer_epoch > epoch + header.is_control
 
 
 def _seen(last_sequence: int, last_offset: int, delta: int, timestamp_ms: int) -> SeenBatch:

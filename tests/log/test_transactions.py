@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from logstore.errors import InvalidTransactionStateError, ProducerFencedError
+from logstore.log.producer_state import ProducerState
 from logstore.log.transactions import AbortedTransaction, Ended, Transactions, between
 from logstore.record import (
     Marker,
@@ -180,3 +181,24 @@ def test_an_undecided_end_holds_the_stable_offset_down() -> None:
     assert transactions.stable_offset(9, None) == 5
     assert transactions.stable_offset(10, 7) == 7
     assert [entry[:3] for entry in between(transactions.aborted, 0, 99)] == [(1, 3, 8)]
+
+
+@pytest.mark.parametrize("with_batch", [True, False])
+def test_a_later_marker_does_not_commit_a_transaction_whose_own_is_lost(with_batch: bool) -> None:
+    state = ProducerState()
+
+    def update(batch: bytearray, offset: int, marker: Marker | None = None) -> Ended | None:
+        header = parse_header(batch)
+        return state.update(header, base_offset=offset, timestamp_ms=1, marker=marker)
+
+    fields = {"producer_id": 7, "base_sequence": 0, "is_transactional": True}
+    assert update(encode_batch([b"a"], producer_epoch=0, **fields), 10) is None  # type: ignore[arg-type]
+    lost = Ended(7, 10, 12, True)  # its marker was at 11, in epoch 1
+    if with_batch:
+        assert update(encode_batch([b"b"], producer_epoch=2, **fields), 13) == lost  # type: ignore[arg-type]
+        commit = encode_marker(Marker.COMMIT, producer_id=7, producer_epoch=3, timestamp_ms=1)
+        assert update(commit, 14, Marker.COMMIT) == Ended(7, 13, 14, False)
+    else:
+        commit = encode_marker(Marker.COMMIT, producer_id=7, producer_epoch=3, timestamp_ms=1)
+        assert update(commit, 13, Marker.COMMIT) == lost
+    assert state.open_since is None

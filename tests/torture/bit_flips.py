@@ -49,6 +49,7 @@ class Answers:
     """What a store says when it is asked everything. `told`: that something is wrong."""
 
     records: dict[tuple[str, int], Record] = field(default_factory=dict)
+    decided: dict[tuple[str, int], Record] = field(default_factory=dict)  # committed ones only
     ends: dict[str, tuple[int, int]] = field(default_factory=dict)  # log start, high watermark
     by_time: dict[tuple[str, int], int | None] = field(default_factory=dict)  # None: refused
     committed: int = NOT_COMMITTED
@@ -97,7 +98,7 @@ def kind_of(path: str) -> str:
 @functools.cache
 def sample(*, clean: bool) -> dict[str, bytes]:
     """All files of the store before it is damaged."""
-    memory = make_store(clean=clean, batches=BATCHES)
+    memory = make_store(clean=clean, batches=BATCHES, transactions=True)
     return {path: content(memory, path) for path in files(memory)}
 
 
@@ -181,17 +182,18 @@ def _ask_topic(store: LocalLogStore, topic: str, answers: Answers) -> None:
         return
     (part,) = info.partitions
     answers.ends[topic] = part.log_start_offset, part.high_watermark
-    position = part.log_start_offset
-    while position < part.high_watermark:
-        found, refusal = read_records(store, topic, position)
-        for record in found:
-            answers.records[topic, record.offset] = record.key, record.value, record.timestamp
-        if refusal is None:
-            break
-        answers.told.append(str(refusal))
-        if "next_offset" not in refusal.details:
-            break
-        position = int(str(refusal.details["next_offset"]))
+    for committed, records in ((False, answers.records), (True, answers.decided)):
+        position = part.log_start_offset
+        while position < part.high_watermark:
+            found, refusal = read_records(store, topic, position, committed=committed)
+            for record in found:
+                records[topic, record.offset] = record.key, record.value, record.timestamp
+            if refusal is None:
+                break
+            answers.told.append(str(refusal))
+            if "next_offset" not in refusal.details:
+                break
+            position = int(str(refusal.details["next_offset"]))
     for time in LOOK_UPS:
         (answer,) = store.list_offsets([OffsetQuery(topic, 0, time)])
         answers.by_time[topic, time] = answer.offset if answer.error is None else None
@@ -220,6 +222,7 @@ def outcome_of(state: dict[str, bytes], damage: Damage, expected: Answers) -> st
         return f"violation: {problem}"
     is_complete = (
         answers.records == expected.records
+        and answers.decided == expected.decided
         and answers.ends == expected.ends
         and answers.by_time == expected.by_time
         and answers.committed == expected.committed
@@ -235,6 +238,9 @@ def _wrong(answers: Answers, expected: Answers) -> str:
     for place, record in answers.records.items():
         if expected.records.get(place) != record:
             return f"{place} is served as {record!r:.80}"
+    for place, record in answers.decided.items():
+        if expected.decided.get(place) != record:
+            return f"{place} is served as committed: {record!r:.80}"
     if answers.committed not in (expected.committed, NOT_COMMITTED):
         return f"the committed offset is {answers.committed}"
     for place, offset in answers.by_time.items():

@@ -5,11 +5,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-from logstore.api import Acks, OffsetToCommit, TopicSpec
+from logstore.api import Acks, FetchedPartition, OffsetToCommit, TopicSpec
 from logstore.config import StoreConfig
 from logstore.errors import CorruptDataError, LogStoreError
 from logstore.fs import FileSystem
-from logstore.record import Record, check_crc, decode_records, encode_batch, iter_batches
+from logstore.record import (
+    Marker,
+    Record,
+    check_crc,
+    decode_records,
+    encode_batch,
+    iter_batches,
+    marker_of,
+    parse_header,
+)
 from logstore.store import LocalLogStore
 from logstore.testing import ManualClock, MemoryFileSystem
 
@@ -46,10 +55,27 @@ def producer_batch(index: int, producer_id: int) -> bytearray:
     )
 
 
-def make_store(*, clean: bool = True, batches: int = 30) -> MemoryFileSystem:
+def transact(store: LocalLogStore, value: bytes, *, commit: bool) -> None:
+    """A transaction of two records in `audit`."""
+    producer = store.init_producer("tx")
+    batch = encode_batch(
+        [value, value],
+        timestamps=9,
+        producer_id=producer.producer_id,
+        producer_epoch=producer.producer_epoch,
+        base_sequence=0,
+        is_transactional=True,
+    )
+    store.append("audit", 0, batch).result()
+    store.end_transaction("tx", producer, commit=commit)
+
+
+def make_store(
+    *, clean: bool = True, batches: int = 30, transactions: bool = False
+) -> MemoryFileSystem:
     """Topic `orders` with sealed segments and an idempotent producer, `audit` compressed, with a
     raised log start, and offsets of a group. Not `clean`: killed, with records that no flush had
-    reached."""
+    reached. With `transactions`: a committed and an aborted one in `audit`."""
     memory = MemoryFileSystem()
     store = open_store(memory)
     store.create_topic(TopicSpec("orders", 1, SMALL))
@@ -60,6 +86,9 @@ def make_store(*, clean: bool = True, batches: int = 30) -> MemoryFileSystem:
     for index in range(4):
         values: list[bytes | None] = [b"%d" % index * 200] * 3
         store.append("audit", 0, encode_batch(values, compression="zstd", timestamps=7)).result()
+    if transactions:
+        transact(store, b"taken back", commit=False)
+        transact(store, b"kept", commit=True)
     store.delete_records("audit", 0, before_offset=2)
     store.commit_offsets("g", [OffsetToCommit("orders", 0, 17, -1, "")]).result()
     if clean:
@@ -71,18 +100,17 @@ def make_store(*, clean: bool = True, batches: int = 30) -> MemoryFileSystem:
 
 
 def read_records(
-    store: LocalLogStore, topic: str, offset: int
+    store: LocalLogStore, topic: str, offset: int, *, committed: bool = False
 ) -> tuple[list[Record], LogStoreError | None]:
-    """From there on, as a consumer reads (the CRC of each batch is looked at), up to an error."""
-    reader = store.open_reader(bytes_max=LIMIT, partition_bytes_max=LIMIT)
+    """From there on, as a consumer reads (the CRC of each batch is looked at), up to an error;
+    `committed`: only what a reader of committed records is given."""
+    reader = store.open_reader(bytes_max=LIMIT, partition_bytes_max=LIMIT, read_committed=committed)
     found: list[Record] = []
     try:
         reader.set_position(topic, 0, offset)
         while items := reader.poll(0):
             for item in items:
-                for batch in iter_batches(item.data):
-                    if not check_crc(batch):
-                        raise CorruptDataError("a batch's CRC does not match")
+                for batch in _visible(item):
                     found += decode_records(batch, from_offset=offset, decompressed_bytes_max=LIMIT)
                 if item.error is not None:
                     raise item.error
@@ -91,6 +119,23 @@ def read_records(
     finally:
         reader.close()
     return found, None
+
+
+def _visible(item: FetchedPartition) -> Iterator[memoryview]:
+    """The batches of records that nobody took back, as Kafka's consumers choose them."""
+    waiting = sorted(item.aborted, key=lambda entry: entry.first_offset, reverse=True)
+    taken_back: set[int] = set()
+    for batch in iter_batches(item.data):
+        if not check_crc(batch):
+            raise CorruptDataError("a batch's CRC does not match")
+        header = parse_header(batch)
+        while waiting and waiting[-1].first_offset <= header.last_offset:
+            taken_back.add(waiting.pop().producer_id)
+        if header.is_control:
+            if marker_of(batch) is Marker.ABORT:
+                taken_back.discard(header.producer_id)
+        elif not (header.is_transactional and header.producer_id in taken_back):
+            yield batch
 
 
 def files(fs: FileSystem, directory: str = ROOT) -> list[str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -48,7 +50,8 @@ class KillRun:
         self._random = random.Random(seed)
         self._say = say
         self._runs = 0
-        self._server = ServerProcess(directory / "data", errors=directory / "server.log")
+        self._data = directory / "data"
+        self._server = ServerProcess(self._data, errors=directory / "server.log")
         self._group = GroupLedger(PARTITIONS)
         self._ownership = OwnershipLedger()
         self._transformers: list[Transformer] = []
@@ -70,6 +73,12 @@ class KillRun:
                     clients.wait_for_group(self._server.address, TOPIC, PARTITIONS, group)
                 traffic.stop_members()
             self._finish(traffic)
+            self._server.kill()
+            self._verify("after a kill")
+            self._server.start()
+            status = self._server.stop()
+            self.outcome.require(status == 0, "no orderly end", f"exit status {status}")
+            self._verify("closed")
         return self.outcome
 
     def _traffic(self) -> Traffic:
@@ -131,6 +140,19 @@ class KillRun:
             f"{stored.records} read back, {copies.records} copies, {len(violations)} violations"
         )
         self.outcome.violations.extend(violations)
+
+    def _verify(self, when: str) -> None:
+        """`logstore verify` finds nothing damaged."""
+        done = subprocess.run(
+            [sys.executable, "-m", "logstore_server", "verify", str(self._data)],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        told = f"{when}: {done.stdout[-1000:]}{done.stderr[-500:]}"
+        self.outcome.require(done.returncode == 0, "damage found by verify", told)
+        self.outcome.add("verified stores")
 
     def _finish(self, traffic: Traffic) -> None:
         self._audit(traffic)

@@ -29,7 +29,8 @@ Invariants
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -135,7 +136,7 @@ class Cleaning:
         self.end = job.source.cleaned_offset
         self.next_horizon_ms: int | None = None  # when it pays to clean again, if not before
 
-    def run(self) -> Iterator[int]:
+    def run(self) -> Generator[int, None, None]:
         """Yields after each batch how many bytes that was. Raises CorruptDataError, OSError, and
         what `replace` raises; the partition is then as sound as before."""
         dirty = self._job.source.dirty
@@ -156,27 +157,28 @@ class Cleaning:
         aborted = _Aborted(self._job.aborted)
         start = self.end
         for segment in dirty:
-            for header, batch, _ in self._batches(segment, start):
-                if not header.is_control and not aborted.has(header):
-                    columns = decode_columns(
-                        batch,
-                        from_offset=start,
-                        decompressed_bytes_max=self._job.limits.decompressed_bytes_max,
-                    )
-                    for key, offset in zip(columns.keys(), columns.offsets, strict=True):
-                        if key is None:
-                            continue
-                        if keys.is_full and keys.get(key) < 0:
-                            self.end = offset
-                            return
-                        keys.put(key, offset)
-                self.end = header.last_offset + 1
-                yield len(batch)
+            with closing(self._batches(segment, start)) as batches:
+                for header, batch, _ in batches:
+                    if not header.is_control and not aborted.has(header):
+                        columns = decode_columns(
+                            batch,
+                            from_offset=start,
+                            decompressed_bytes_max=self._job.limits.decompressed_bytes_max,
+                        )
+                        for key, offset in zip(columns.keys(), columns.offsets, strict=True):
+                            if key is None:
+                                continue
+                            if keys.is_full and keys.get(key) < 0:
+                                self.end = offset
+                                return
+                            keys.put(key, offset)
+                    self.end = header.last_offset + 1
+                    yield len(batch)
             self.end = segment.next_offset
 
     def _batches(
         self, segment: Segment, start: int = 0
-    ) -> Iterator[tuple[BatchHeader, memoryview, bool]]:
+    ) -> Generator[tuple[BatchHeader, memoryview, bool], None, None]:
         """Those that end at or above offset `start`, and whether one is the last.
 
         The segment is pinned all the while: its bytes stay, whatever becomes of its name.
@@ -216,16 +218,17 @@ class Cleaning:
         )
         try:
             for segment in group:
-                for header, batch, is_end in self._batches(segment):
-                    unread -= len(batch)
-                    # Growing (a horizon may take bytes) must leave room for what is still to come.
-                    size_max = POSITION_MAX - unread - cleaned.segment.size
-                    is_last = is_end and segment is group[-1]
-                    made = rules.apply(header, batch, is_last=is_last, size_max=size_max)
-                    is_changed |= made is not batch
-                    if made is not None:
-                        cleaned.append(made, header if made is batch else parse_header(made))
-                    yield len(batch)
+                with closing(self._batches(segment)) as batches:
+                    for header, batch, is_end in batches:
+                        unread -= len(batch)
+                        # Growing (by a horizon) must leave room for what is still to come.
+                        size_max = POSITION_MAX - unread - cleaned.segment.size
+                        is_last = is_end and segment is group[-1]
+                        made = rules.apply(header, batch, is_last=is_last, size_max=size_max)
+                        is_changed |= made is not batch
+                        if made is not None:
+                            cleaned.append(made, header if made is batch else parse_header(made))
+                        yield len(batch)
             if is_changed:
                 cleaned.seal()
                 yield 0

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Generator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from logstore.clock import Clock
 from logstore.config import StoreConfig
@@ -137,10 +137,11 @@ class PartitionCleaner:
             )
         )
         try:
-            for size in cleaning.run():
-                if self._writer.error is not None:
-                    return
-                yield size
+            with closing(cleaning.run()) as steps:
+                for size in steps:
+                    if self._writer.error is not None:
+                        return
+                    yield size
             with self._replacing:
                 self._check(())
                 self._horizon_ms = cleaning.next_horizon_ms

@@ -180,6 +180,7 @@ def test_a_full_disk_ends_a_cleaning_and_nothing_else() -> None:
     partition.memory.inject("write", errno.ENOSPC, path_contains=".log.cleaned")
     with pytest.raises(DiskFullError, match="tried again"):
         partition.clean()
+    assert [segment.pins for segment in partition.log._view.segments] == [0] * 5
     assert partition.files(".cleaned") == []
     check(partition, end)
     partition.send((b"c", b"1"))

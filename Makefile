@@ -54,8 +54,10 @@ bench: $(READY)
 demo: $(READY)
 	$(BIN)/logstore demo
 
-# Faults on real servers, half an hour (TORTURE_SECONDS); some parts need root and say so.
+# Every bit of a store flipped; then faults on real servers for half an hour (TORTURE_SECONDS), of
+# which some parts need root, or a tool, and say so.
 torture: $(READY)
+	$(BIN)/python -m pytest -q -s -m slow tests/torture
 	$(BIN)/python -m tests.torture
 
 # Histories of a whole store on a file system that lies; SEED=... starts elsewhere.

@@ -26,6 +26,10 @@ from logstore.config import StoreConfig
 from logstore.fs import FileSystem
 from logstore.log.segment import Segment
 
+# A quarter of those called come before the leader: with none, a round serves some 10 of 64 threads
+# where a sync takes 0.1 ms; with all, the processor has nothing to do while the disk works.
+LEADER_BEHIND = 4
+
 
 @dataclass(slots=True)
 class FlushPlan:
@@ -223,8 +227,8 @@ class Flusher:
         """Call those who need not wait any more, and one to lead the next round.
 
         One calls the other: called all at once they would fight for the interpreter, and each would
-        be put to sleep a few times before it gets to work. The leader is the last, so that what the
-        others append next is in its round.
+        be put to sleep a few times before it gets to work. The leader comes behind the first of
+        them: what those append next is in its round, what the others do goes on beside its sync.
         """
         with self._lock:
             called = [helper for helper in self._helpers if helper.until()]
@@ -233,7 +237,7 @@ class Flusher:
             if self._helpers and self._dirty and not self._is_running and self._leader is None:
                 self._leader = next(iter(self._helpers))
                 del self._helpers[self._leader]
-                called.append(self._leader)
+                called.insert(len(called) // LEADER_BEHIND, self._leader)
             for helper, following in pairwise(called):
                 helper.following = following
         if called:

@@ -100,6 +100,7 @@ class TransactionCoordinator:
         self._by_id: dict[str, Transaction] = {}
         self._by_producer: dict[int, str] = {}
         self._active: dict[str, Transaction] = {}  # those of _by_id that are open or being ended
+        self._due: dict[str, float] = {}  # monotonic: no jump of the wall clock moves a timeout
         self._ending: set[str] = set()
         self._unsure: set[str] = set()  # decided, but not known to be on disk
         self._groups: OffsetsOfTransactions | None = None
@@ -295,24 +296,21 @@ class TransactionCoordinator:
     def next_deadline(self) -> float | None:
         """When (Clock.monotonic) `run_due` has something to do; an estimate."""
         with self._lock:
-            waiting = [item for key, item in self._active.items() if key not in self._ending]
-            due_ms = [item.started_ms + item.timeout_ms for item in waiting if item.is_ongoing]
-            due_ms += [0 for item in waiting if item.is_prepared]
-        if not due_ms:
+            due = [self._due[key] for key in self._active if key not in self._ending]
+        if not due:
             return None
-        seconds = max(0, min(due_ms) - self._clock.now_ms()) / 1000
-        return max(self._clock.monotonic() + seconds, self._pause_until)
+        return max(min(due), self._clock.monotonic(), self._pause_until)
 
     def run_due(self) -> None:
         """Blocks: abort what has outlived its timeout, go on with ends that a full disk held up."""
-        now_ms = self._clock.now_ms()
+        now = self._clock.monotonic()
         with self._lock:
-            if self._clock.monotonic() < self._pause_until:
+            if now < self._pause_until:
                 return
             due = [
                 item
                 for key, item in self._active.items()
-                if key not in self._ending and (item.is_prepared or item.is_expired(now_ms))
+                if key not in self._ending and self._due[key] <= now
             ]
         for item in due:
             commit = item.is_prepared and item.is_commit
@@ -429,15 +427,26 @@ class TransactionCoordinator:
 
     def _put(self, transaction: Transaction) -> None:
         key = transaction.transactional_id
+        old, due = self._by_id.get(key), self._due.get(key)
         self._forget(key)
         self._by_id[key] = transaction
         self._by_producer[transaction.producer_id] = key
-        if transaction.is_ongoing or transaction.is_prepared:
+        if transaction.is_prepared:
+            self._active[key], self._due[key] = transaction, 0.0
+        elif transaction.is_ongoing:
             self._active[key] = transaction
+            if due is None or old is None or not old.is_ongoing:  # it begins, or is opened again
+                due = self._times_out(transaction)
+            self._due[key] = due
+
+    def _times_out(self, transaction: Transaction) -> float:
+        left_ms = transaction.left_ms(self._clock.now_ms())
+        return self._clock.monotonic() + left_ms / 1000
 
     def _forget(self, key: str) -> None:
         old = self._by_id.pop(key, None)
         self._active.pop(key, None)
+        self._due.pop(key, None)
         if old is not None:
             del self._by_producer[old.producer_id]
 

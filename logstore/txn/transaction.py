@@ -75,8 +75,9 @@ class Transaction:
         """Of a decided one: the outcome."""
         return self.state in (TransactionState.PREPARE_COMMIT, TransactionState.COMPLETE_COMMIT)
 
-    def is_expired(self, now_ms: int) -> bool:
-        return self.is_ongoing and now_ms - self.started_ms >= self.timeout_ms
+    def left_ms(self, now_ms: int) -> int:
+        """Of an open one's timeout."""
+        return self.timeout_ms - min(max(0, now_ms - self.started_ms), self.timeout_ms)
 
     def is_part(self, part: TopicPartition, epoch: int) -> bool:
         """Whether what a partition holds open in that producer epoch belongs to this transaction.

@@ -499,3 +499,28 @@ def test_what_a_failed_partition_lost_is_not_committed_without_it(run: Running) 
     except LogStoreError:
         run.end(run.store.init_producer("x"), commit=False)
     assert run.committed() == [b"v"] or read(run.store, ("t", 1)) == []
+
+
+@pytest.mark.parametrize("jump_ms", [-86_400_000, 86_400_000])
+@pytest.mark.parametrize("while_closed", [True, False])
+def test_a_wall_clock_that_jumps_moves_no_timeout(
+    run: Running, jump_ms: int, while_closed: bool
+) -> None:
+    producer = run.store.init_producer("x", transaction_timeout_ms=10_000)
+    run.put(producer, b"v")
+    if while_closed:
+        run.store.close()
+    run.clock.set_now_ms(run.clock.now_ms() + jump_ms)
+    if while_closed:
+        run.open()
+    log = run.store._table.log("t", 0)
+    run.clock.advance(9)
+    run.store.run_maintenance()
+    is_long_past = while_closed and jump_ms > 0  # nobody can tell a jump from a long stop
+    assert log.last_stable_offset == (2 if is_long_past else 0)
+    run.clock.advance(1)
+    deadline = run.store.next_deadline()
+    assert deadline is not None
+    assert deadline <= run.clock.monotonic()
+    run.store.run_maintenance()
+    assert log.last_stable_offset == 2

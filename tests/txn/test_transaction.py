@@ -90,10 +90,14 @@ def test_who_it_is() -> None:
             EMPTY.check_identity(stranger)
 
 
-def test_it_expires_only_while_it_is_open() -> None:
-    assert not ONGOING.is_expired(1049)
-    assert ONGOING.is_expired(1050)
-    assert not COMMITTING.is_expired(9999)
+def test_what_is_left_of_its_timeout() -> None:
+    assert [ONGOING.left_ms(now_ms) for now_ms in (0, 50, 1049, 1050, 9999)] == [
+        1000,
+        1000,
+        1,
+        0,
+        0,
+    ]
 
 
 def test_a_new_producer() -> None:

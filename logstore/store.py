@@ -439,7 +439,7 @@ class LocalLogStore:
             now_ms = self._clock.now_ms()
             for log in self._table.all_logs():
                 log.apply_retention(now_ms)
-                log.expire_producers(now_ms, self._config.transaction.producer_retention_ms)
+                log.expire_producers(self._config.transaction.producer_retention_ms)
             self._transactions.expire()
             self._groups.expire_offsets()
             self._cleaner.begin()

@@ -174,7 +174,7 @@ class LogWriter:
             header,
             base_offset=base_offset,
             timestamp_ms=header.max_timestamp,
-            now_ms=now_ms,
+            used_ms=self._monotonic_ms(),
             marker=marker,
         )
         if ended is not None:
@@ -492,10 +492,13 @@ class LogWriter:
         with self._lock:
             return self._producers.entries()
 
-    def expire_producers(self, now_ms: int, keep_ms: int) -> int:
+    def expire_producers(self, keep_ms: int) -> int:
         """See ProducerState.expire."""
         with self._lock:
-            return self._producers.expire(now_ms, keep_ms)
+            return self._producers.expire(self._monotonic_ms(), keep_ms)
+
+    def _monotonic_ms(self) -> int:
+        return int(self._clock.monotonic() * 1000)
 
     def open_transactions(self) -> dict[int, tuple[int, int]]:
         """producer id -> (epoch, first offset)."""

@@ -324,9 +324,9 @@ class PartitionLog:
         if self.error is not None:
             raise fresh(self.error)
 
-    def expire_producers(self, now_ms: int, keep_ms: int) -> int:
+    def expire_producers(self, keep_ms: int) -> int:
         """Forget producers that have not written for `keep_ms`; how many."""
-        return self._writer.expire_producers(now_ms, keep_ms)
+        return self._writer.expire_producers(keep_ms)
 
     # --- read -------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ class ProducerEntry(NamedTuple):
     epoch: int
     batches: tuple[SeenBatch, ...]  # oldest first; empty after a marker of a new epoch
     open_since: int = NO_OFFSET  # first offset of its open transaction
-    used_ms: int = -1  # when it last wrote, by our clock; -1: before the log was opened
+    used_ms: int = -1  # monotonic, when it last wrote; -1: before the log was opened
 
 
 class ProducerState:
@@ -152,7 +152,7 @@ class ProducerState:
         *,
         base_offset: int,
         timestamp_ms: int,
-        now_ms: int = -1,
+        used_ms: int = -1,
         marker: Marker | None = None,
     ) -> Ended | None:
         """The batch of `header` is in the log at `base_offset`; the transaction that it ends.
@@ -191,7 +191,7 @@ class ProducerState:
         elif header.is_transactional and open_since == NO_OFFSET:
             open_since = self._open[producer_id] = base_offset
         self._producers[producer_id] = ProducerEntry(
-            header.producer_epoch, batches, open_since, now_ms
+            header.producer_epoch, batches, open_since, used_ms
         )
         return ended
 

@@ -134,7 +134,7 @@ class UnopenedLog(PartitionLog):
 
     # --- what it leaves undone --------------------------------------------------------------
 
-    def expire_producers(self, now_ms: int, keep_ms: int) -> int:
+    def expire_producers(self, keep_ms: int) -> int:
         return 0
 
     def apply_retention(self, now_ms: int) -> int:

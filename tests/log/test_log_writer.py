@@ -185,3 +185,25 @@ def test_flushed_segments_keep_their_names_whatever_the_way_to_sync() -> None:
             part.put(bytes(2000))
         part.lose_power_and_open()
         assert len(part.values()) == 20
+
+
+def test_a_jump_of_the_wall_clock_forgets_no_producer() -> None:
+    """A batch that is sent again would be stored a second time."""
+    day = 86_400_000
+    partition = Partition()
+    log = partition.log
+    plain = encode_batch([b"a"], producer_id=7, producer_epoch=0, base_sequence=0)
+    opened = encode_batch(
+        [b"b"], producer_id=8, producer_epoch=0, base_sequence=0, is_transactional=True
+    )
+    for batch in (plain, opened):
+        log.append(batch)
+    for jump in (2 * day, -4 * day):
+        partition.clock.set_now_ms(partition.clock.now_ms() + jump)
+        partition.clock.advance(60)
+        assert log.expire_producers(day) == 0
+        assert log.append(plain).duplicate
+    partition.clock.advance(2 * day / 1000)
+    assert log.expire_producers(day) == 1
+    assert not log.append(plain).duplicate
+    assert log.append(opened).duplicate, "its transaction is open"

@@ -70,6 +70,7 @@ from logstore.record import BatchHeader, header_prefix
 ZEROS_KEPT = 64 << 10  # behind quarantined bytes: a batch may end in zeros of its own
 OFFSET_MAX = (1 << 63) - 1
 NO_EPOCHS = LeaderEpochs(())
+NO_TIME = (0, 0)  # of the space that a time index has allocated ahead
 NOTHING_RECORDED = SlotValues(0, 0, 0, 0, 0)
 
 
@@ -415,8 +416,7 @@ class _Recovery:
         covered = SumsWriter(self._fs, segment.stem).covered if trust_index else 0
         entries = files.offsets.entries(segment.offset_entries) if trust_index else []
         times = files.times.entries(segment.time_entries) if trust_index else []
-        segment.offset_entries = segment.time_entries = 0
-        kept = 0
+        segment.offset_entries = segment.time_entries = kept = 0
         last = (-1, -1)
         for relative, position in entries:
             is_sound = relative > last[0] and last[1] < position < segment.size
@@ -436,6 +436,12 @@ class _Recovery:
                 break
             latest = timestamp, relative
             kept_times += 1
+        # The last that is kept, and the first that is not: else one is damaged, and the largest
+        # timestamp is unknown. Without any entry the batches are looked at.
+        following = times[kept_times] if kept_times < len(times) else NO_TIME
+        for entry in (latest if kept_times else NO_TIME, following):
+            if entry != NO_TIME and not segment.bears_out(files, *entry):
+                kept_times = 0
         # Walk from the last entry's batch: its own timestamp may be in no index yet.
         segment.offset_entries, segment.time_entries = kept - 1, kept_times
         return last[1], header.base_offset

@@ -319,7 +319,7 @@ class Segment:
 
     def load_max_timestamp(self, files: SegmentFiles) -> None:
         """From the sidecar, which has a checksum; of a log that was killed from the last time index
-        entry, if there is one."""
+        entry, which recovery looked at; else from the batches. Raises OSError."""
         sums = files.block_checks().sums
         if self.time_entries:
             latest, relative = files.times.get(self.time_entries - 1)
@@ -331,6 +331,23 @@ class Segment:
             return
         self.max_timestamp_offset = self.base_offset + relative
         self._max_timestamp = latest
+
+    def bears_out(self, files: SegmentFiles, latest: int, relative: int) -> bool:
+        """Whether a batch ends with that relative offset and has that as its largest timestamp."""
+        position, view = 0, files.view(self.size)
+        found = files.offsets.floor(relative, count=self.offset_entries, field=0)
+        if found >= 0:
+            position = files.offsets.get(found)[1]
+        while position < self.size:
+            try:
+                header = parse_header(view, position)
+            except InvalidBatchError:
+                return False
+            if header.last_offset - self.base_offset >= relative:
+                is_there = header.last_offset - self.base_offset == relative
+                return is_there and header.max_timestamp == latest
+            position += header.size_bytes
+        return False
 
     def _walk_timestamps(self, files: SegmentFiles) -> None:
         """No time index: no batch has a timestamp, or it is lost."""

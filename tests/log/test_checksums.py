@@ -336,3 +336,15 @@ def test_a_time_index_entry_that_no_batch_bears_out_is_not_used(position: int) -
     partition.reopen()
     for index in range(85):
         assert partition.log.offset_for_timestamp(995 + 10 * index) == (index, 1000 + 10 * index)
+
+
+@pytest.mark.parametrize("position", range(12))
+def test_a_killed_log_does_not_take_its_largest_timestamp_from_a_wrong_entry(position: int) -> None:
+    partition = Partition(segment_bytes=str(1 << 20), index_interval_bytes="1000")
+    for index in range(100):
+        partition.put(bytes(6000), timestamp=5001 if index == 3 else 1000)
+    partition.memory.kill()
+    flip(partition, f"{STEM}.timeindex", 12 + position)  # the last one, which is of batch 3
+    partition.reopen()
+    assert partition.log.offset_for_timestamp(5001) == (3, 5001)
+    assert partition.log.offset_for_max_timestamp() == (3, 5001)

@@ -8,6 +8,7 @@ from logstore.config import StoreConfig, TopicConfig
 from logstore.errors import (
     BatchTooLargeError,
     DiskFullError,
+    InvalidBatchError,
     LogStoreError,
     OffsetOutOfRangeError,
     StorageFailedError,
@@ -311,3 +312,14 @@ def test_a_new_configuration_counts_from_the_next_append() -> None:
     partition.log.update_config(TopicConfig.from_overrides({"max_message_bytes": "100"}))
     with pytest.raises(BatchTooLargeError):
         partition.append(b"x" * 100)
+
+
+@pytest.mark.parametrize("is_transactional", [True, False])
+def test_a_producers_batch_without_a_sequence_is_refused(is_transactional: bool) -> None:
+    """Only the engine's own have none: one of a higher epoch would fence a marker."""
+    partition = Partition()
+    batch = encode_batch([b"a"], producer_id=7, producer_epoch=3, is_transactional=is_transactional)
+    with pytest.raises(InvalidBatchError):
+        partition.log.append(batch)
+    assert partition.log.log_end_offset == 0
+    partition.log.append(batch, validated=True)

@@ -19,7 +19,7 @@ FOUND_BY = {
     "index_trusted_after_a_crash": 5,
     "sequence_table_not_snapshotted": 0,
     "retry_of_a_failed_fsync": 2,
-    "checkpoint_ahead_of_data": 2,
+    "checkpoint_ahead_of_data": 3,
     "torn_tail_kept": 3,
     "high_watermark_raised_by_recovery_without_a_sync": 27,
     "reopen_after_a_failed_fsync_trusts_the_page_cache": 2,

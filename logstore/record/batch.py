@@ -108,7 +108,8 @@ def validate_batch(
             last_offset_delta=header.last_offset_delta,
         )
     delta_max = header.max_timestamp - header.base_timestamp
-    if header.base_timestamp < -1 or header.max_timestamp < -1 or delta_max > fmt.INT64_MAX:
+    is_in_range = header.base_timestamp >= -1 and -1 <= header.max_timestamp < fmt.INT64_MAX
+    if not is_in_range or delta_max > fmt.INT64_MAX:  # our encoder refuses INT64_MAX too
         raise BatchRecordError(
             f"base timestamp {header.base_timestamp} or max timestamp {header.max_timestamp} "
             "is out of range",

@@ -413,3 +413,15 @@ def test_any_contiguous_buffer_will_do(record: ModuleType) -> None:
 def test_length_field_is_big_endian_at_8(record: ModuleType) -> None:
     batch = build(record, ROWS[:1])
     assert struct.unpack_from(">i", batch, 8) == (len(batch) - 12,)
+
+
+def test_a_time_that_no_encoder_could_write_again_is_not_stored(record: ModuleType) -> None:
+    """Whoever copies records, as compaction does, must be able to."""
+    row: Row = (None, b"v", 0, ())
+    log_append_time = {"attributes": (">h", 8), "max_timestamp": (">q", 2**63 - 2)}
+    batch = sealed(build(record, [row]), **log_append_time)
+    assert record.validate_batch(batch, decompressed_bytes_max=LIMIT).max_timestamp == 2**63 - 2
+    for patches in ({"attributes": (">h", 8)}, {"base_timestamp": (">q", 2**63 - 1)}):
+        batch = sealed(build(record, [row]), **patches, max_timestamp=(">q", 2**63 - 1))
+        with pytest.raises(BatchRecordError, match="out of range"):
+            record.validate_batch(batch, decompressed_bytes_max=LIMIT)

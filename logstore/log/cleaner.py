@@ -35,7 +35,8 @@ class Cleaner:
         """Look again at all partitions: a step does nothing until then."""
         with self._lock:
             self._put_off.clear()
-            self._choose()
+            if self._running is None:
+                self._choose()
 
     def step(self) -> bool:
         """Do a part of what there is to do; whether more is left.

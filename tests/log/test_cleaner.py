@@ -92,6 +92,22 @@ def test_a_cleaning_that_fails_does_not_hold_up_the_others() -> None:
     assert not cleaner.is_busy
 
 
+def test_looking_again_does_not_begin_the_cleaning_that_runs_anew() -> None:
+    partition = CompactedPartition(segment_bytes=str(1 << 20))
+    for number in range(60):
+        partition.send((b"k%d" % (number % 7), bytes(100_000)))
+    partition.flusher.run_round()
+    cleaner = Cleaner(lambda: [partition.log], secret=SECRET)
+    steps = 0
+    cleaner.begin()
+    while cleaner.step():
+        cleaner.begin()
+        steps += 1
+        assert steps < 50
+    assert cleaner.cleaned == 1
+    assert steps > 5
+
+
 def test_a_bug_is_not_met_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     bad, good = dirty(2), dirty(1, clean_segments=3)
 

@@ -15,6 +15,7 @@ import random
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.torture import (
     kills,
     power_loss,
 )
+from tests.torture.ledger import Violation
 from tests.torture.report import Outcome
 
 FULL_SECONDS = 1800.0
@@ -137,7 +139,12 @@ def _run(part: Part, seed: int, scale: float) -> Outcome:
         print(f"{time.monotonic() - started:7.1f} s  {part.name}: {line}", flush=True)
 
     with tempfile.TemporaryDirectory(prefix="logstore-torture-") as directory:
-        outcome = part.run(Path(directory), seed, wanted, FULL_SECONDS * part.share * scale, say)
+        seconds = FULL_SECONDS * part.share * scale
+        try:
+            outcome = part.run(Path(directory), seed, wanted, seconds, say)
+        except Exception as error:  # the other parts still have something to say
+            traceback.print_exc()
+            outcome = Outcome(part.name, [Violation("broken off", repr(error))])
     outcome.seconds = time.monotonic() - started
     if not outcome.skipped:
         reached = outcome.count(part.unit)

@@ -72,6 +72,7 @@ class ClockJumpRun:
                     store.create_topic(topic, partitions=PARTITIONS, configs=LOG_TIME)
             with self._traffic(address) as traffic:
                 traffic.wait_for_records(RECORDS, GO_ON_SECONDS_MAX)
+                self._wait_for_owner(0)
                 for _ in range(jumps):
                     self._jump(traffic)
                     self.outcome.add("jumps")
@@ -129,7 +130,7 @@ class ClockJumpRun:
             or len(self._ownership.owned_by("member")) < PARTITIONS
         ):
             if time.monotonic() > deadline:
-                self.outcome.require(False, "a member lost its partitions", "after a restart")
+                self.outcome.require(False, "a member owns nothing", f"run {self._runs}")
                 return
             time.sleep(0.05)
 

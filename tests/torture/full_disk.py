@@ -59,7 +59,8 @@ class FullDiskRun:
         self._runs = 0
         self._disk = SmallDisk(kind, directory, DISK_BYTES)
         self._ballast = self._disk.path / "ballast"
-        self._server = ServerProcess(self._disk.path / "data", errors=directory / "server.log")
+        self._errors = directory / f"{kind}-server.log"
+        self._server = ServerProcess(self._disk.path / "data", errors=self._errors)
         self._group = GroupLedger(PARTITIONS)
         self._ownership = OwnershipLedger()
         self._probe = WriterLedger(PROBE)
@@ -194,15 +195,28 @@ class FullDiskRun:
         if way == "delete_records" and self._shrink():
             self.outcome.add("disks freed by delete_records")
             return
-        if way == "restart":
-            self._restart_on_the_full_disk()
+        if way == "restart" and not self._restart_on_the_full_disk():
+            self._ballast.unlink()
+            self._server.start()
+            return
         self._ballast.unlink()
 
-    def _restart_on_the_full_disk(self) -> None:
+    def _restart_on_the_full_disk(self) -> bool:
+        """Whether it starts. Recovery has to raise the leader epoch durably before it serves, which
+        takes a block: where there is not even one, the start is refused, and says so."""
         self._server.kill()
-        self.outcome.add("restarts on a full disk")
         self._runs += 1
-        self._server.start()
+        told = self._errors.stat().st_size
+        try:
+            self._server.start()
+        except AssertionError:
+            said = self._errors.read_text()[told:]
+            clear = "no space is left" in said and "Traceback" not in said
+            self.outcome.require(clear, "unclear refusal to start", said[-500:])
+            self.outcome.add("starts refused on a full disk")
+            return False
+        self.outcome.add("restarts on a full disk")
+        return True
 
     def _shrink(self) -> bool:
         """Delete what was checked, of the source only what both groups have committed. Whether that

@@ -48,7 +48,6 @@ BRANCHES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("_mend", lambda _: True, "cut"),
     ("_quarantine", lambda _: True, "moved to quarantine"),
     ("_settle", lambda _: True, "settled"),
-    ("_replay_producers", lambda _: True, "producers replayed"),
 )
 NOTES = (
     ("of an unfinished write", "torn tail cut"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import uuid
 from collections import Counter
+from functools import lru_cache
 
 from logstore.testing.directory_node import (
     DirectoryNode,
@@ -305,8 +306,9 @@ class MemoryFileSystem:
         self._journal.change("unlink", Edit(parent, name, None))
 
 
-def _names(path: str) -> list[str]:
-    return [name for name in path.split("/") if name not in ("", ".")]
+@lru_cache(maxsize=4096)  # a store asks for the same paths again and again
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(name for name in path.split("/") if name not in ("", "."))
 
 
 def _check_replace(

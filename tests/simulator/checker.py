@@ -6,10 +6,14 @@ What must hold
 - page_cache: the same over a killed process. A power loss (or a failed sync whose pages left
   memory) may take a suffix, above the last flush, and then the leader epoch rises.
 - A record is in a log once, after the earlier ones of its producer, and only if it was sent there
-  and not refused. There are no holes. (Only where retention took a producer's batches may the store
-  forget the producer, and take a late retry of one of them for new.)
+  and not refused. There are no holes but markers. (Only where retention took a producer's batches
+  may the store forget the producer, and take a late retry of one of them for new.)
+- Where records are compacted, the last of each key stays; a tombstone for its time at least, and
+  no older record of its key outlives it.
 - The log start does not pass what nobody gave up, nor fall below what was durably given up; the
   leader epoch never falls, and rises with each end that was not a close.
+- Who reads committed records sees all of a transaction or nothing, and nothing of an aborted one;
+  what a transaction committed is flushed, whatever the durability. Every transaction ends.
 - A committed offset is one that was committed, and not below one whose commit was answered (but
   the log's end, when that fell). No partition has two live owners in a group.
 """
@@ -43,12 +47,19 @@ from tests.simulator.history import (
     Refused,
     Sent,
     SequenceGap,
+    Settled,
     Surprise,
+    TransactionEnded,
+    TransactionEnding,
     Trouble,
+    is_tombstone,
+    key_of,
 )
 
 LOST = "lost"
 NEVER_DURABLE = "read of a record that was never durable"
+ABORTED_READ = "read of an aborted record"
+STUCK = "transaction without an end"
 DUPLICATED = "duplicated"
 REORDERED = "reordered"
 PHANTOM = "phantom"
@@ -65,6 +76,8 @@ SURPRISE = "answer that nothing explains"
 VIOLATIONS = (
     LOST,
     NEVER_DURABLE,
+    ABORTED_READ,
+    STUCK,
     DUPLICATED,
     REORDERED,
     PHANTOM,
@@ -94,6 +107,7 @@ class Batch:
     values: tuple[bytes, ...]
     timestamp: int
     number: int
+    transaction: int = 0
     attempts: int = 1  # that may have stored it
 
 
@@ -109,6 +123,8 @@ class Log:
     """What is known of a partition."""
 
     durability: str
+    compacted: bool = False
+    tombstones_stay: bool = True
     known: dict[int, Known] = field(default_factory=dict)
     written: dict[int, bytes] = field(default_factory=dict)  # told, not durable: of this life only
     offsets: dict[bytes, int] = field(default_factory=dict)  # of known records
@@ -125,8 +141,19 @@ class Log:
 
 
 @dataclass(slots=True)
+class Transaction:
+    """`committed` None: not known. It is, once somebody has seen how it ended."""
+
+    may_commit: bool = False
+    committed: bool | None = None
+    offsets: list[tuple[tuple[str, Place], int]] = field(default_factory=list)  # committed in it
+
+
+@dataclass(slots=True)
 class Commits:
-    attempts: set[int] = field(default_factory=set)
+    """`attempts`: offset -> the transactions in which it was committed, 0 without one."""
+
+    attempts: dict[int, set[int]] = field(default_factory=dict)
     durable: int = -1
     seen: int = -1
 
@@ -140,6 +167,7 @@ class Checker:
         self._logs: dict[Place, Log] = {}
         self._batches: dict[int, Batch] = {}
         self._records: dict[bytes, tuple[Batch, bytes]] = {}  # by id: where it belongs, its value
+        self._transactions: dict[int, Transaction] = defaultdict(Transaction)
         self._commits: dict[tuple[str, Place], Commits] = defaultdict(Commits)
         self._handlers: dict[type, Callable[[Any], None]] = {
             PartitionMade: self._made,
@@ -148,7 +176,10 @@ class Checker:
             Acknowledged: self._acknowledged,
             Refused: self._refused,
             SequenceGap: self._sequence_gap,
+            TransactionEnding: self._transaction_ending,
+            TransactionEnded: self._transaction_ended,
             Read: self._read,
+            Settled: self._settled,
             Bounds: self._bounds,
             MayForget: self._may_forget,
             Forgotten: self._forgotten,
@@ -174,7 +205,8 @@ class Checker:
     # --- topics ---------------------------------------------------------------------------------
 
     def _made(self, event: PartitionMade) -> None:
-        self._logs[event.place] = Log(event.durability)
+        made = Log(event.durability, event.compacted, event.tombstones_stay)
+        self._logs[event.place] = made
 
     def _gone(self, event: PartitionGone) -> None:
         self._logs.pop(event.place, None)
@@ -188,7 +220,14 @@ class Checker:
         if batch is not None:
             batch.attempts += 1
             return
-        batch = Batch(event.place, event.producer, event.values, event.timestamp, event.batch)
+        batch = Batch(
+            event.place,
+            event.producer,
+            event.values,
+            event.timestamp,
+            event.batch,
+            event.transaction,
+        )
         self._batches[event.batch] = batch
         for value in event.values:
             self._records[value[:RECORD_ID_BYTES]] = batch, value
@@ -249,18 +288,28 @@ class Checker:
         log = self._logs.get(event.place)
         if log is None:
             return
-        expected = event.start
+        filled = {*event.markers, *(seen.offset for seen in event.records)}
         for seen in event.records:
-            if seen.offset != expected:
-                self._missing(event.place, log, expected, seen.offset)
-            expected = seen.offset + 1
             if self._is_as_sent(event.place, seen):
                 record = seen.value[:RECORD_ID_BYTES]
                 self._know(event.place, log, seen.offset, record, acknowledged=False)
-        if expected < event.stop:
-            self._missing(event.place, log, expected, event.stop)
+                if event.committed:
+                    self._see_committed(event.place, record, seen.offset)
+        if not log.compacted:
+            self._missing(event, log, filled)
+        elif event.whole:  # of a part nobody can say what the rest made superfluous
+            self._missing_of_compacted(event, log, filled)
         if event.whole:
             self._check_order(event)
+
+    def _see_committed(self, place: Place, record: bytes, offset: int) -> None:
+        number = self._records[record][0].transaction
+        if number:
+            transaction = self._transactions[number]
+            if transaction.committed is None and transaction.may_commit:
+                self._end(number, committed=True)
+            elif not transaction.committed:
+                self._report(ABORTED_READ, place, f"{record!r} at {offset}")
 
     def _is_as_sent(self, place: Place, seen: RecordSeen) -> bool:
         found = self._records.get(seen.value[:RECORD_ID_BYTES])
@@ -278,14 +327,76 @@ class Checker:
             self._report(PHANTOM, place, f"{value[:RECORD_ID_BYTES]!r} had been refused")
         return True
 
-    def _missing(self, place: Place, log: Log, start: int, stop: int) -> None:
-        named = False
-        for offset in range(start, stop):
-            if offset in log.known:
-                named = True
-                self._lost(place, log, offset)
-        if not named:
-            self._report(HOLE, place, f"{start} to {stop - 1}")
+    def _missing(self, event: Read, log: Log, filled: set[int]) -> None:
+        """What is known in the range and was not read; holes."""
+        holes = []
+        for offset in range(event.start, event.stop):
+            if offset in filled:
+                continue
+            known = log.known.get(offset)
+            if known is None:
+                holes.append(offset)
+            elif not (event.committed and self._is_hidden(known.record)):
+                self._lost(event.place, log, offset)
+        if holes and not event.committed:
+            self._report(HOLE, event.place, f"{holes[0]} to {holes[-1]}")
+
+    def _missing_of_compacted(self, event: Read, log: Log, filled: set[int]) -> None:
+        """The last record of each key is there; only a tombstone may go as well, in time, and then
+        nothing of its key is left."""
+        decided: set[bytes] = set()  # keys whose last record was found
+        offsets = [offset for offset in log.known if event.start <= offset < event.stop]
+        for offset in sorted(offsets, reverse=True):
+            known = log.known[offset]
+            key = key_of(known.record)
+            if key in decided or self._is_aborted(known):
+                continue
+            may_go = is_tombstone(self._records[known.record][1]) and not log.tombstones_stay
+            if offset not in filled and not may_go and self._is_hidden(known.record):
+                continue
+            decided.add(key)
+            if offset in filled:
+                continue
+            if not may_go and not self._is_deleted(event.place, log, known):
+                self._lost(event.place, log, offset)
+            elif may_go and not self._is_undecided(known):
+                self._came_back(event, log, offset, filled)
+
+    def _is_undecided(self, known: Known) -> bool:
+        number = self._records[known.record][0].transaction
+        return number > 0 and self._transactions[number].committed is None
+
+    def _is_aborted(self, known: Known) -> bool:
+        number = self._records[known.record][0].transaction
+        return number > 0 and self._transactions[number].committed is False
+
+    def _is_deleted(self, place: Place, log: Log, known: Known) -> bool:
+        """A tombstone that nobody has seen may have come and gone."""
+        if log.tombstones_stay:
+            return False
+        key, after = key_of(known.record), self._records[known.record][0].number
+        return any(
+            batch.number > after and batch.attempts and batch.place == place
+            for batch, value in self._records.values()
+            if is_tombstone(value) and key_of(value) == key
+        )
+
+    def _came_back(self, event: Read, log: Log, tombstone: int, filled: set[int]) -> None:
+        key = key_of(log.known[tombstone].record)
+        for offset in filled:
+            known = log.known.get(offset)
+            if known and offset < tombstone and key_of(known.record) == key:
+                self._report(LOST, event.place, f"tombstone at {tombstone} of {known.record!r}")
+
+    def _is_hidden(self, record: bytes) -> bool:
+        """Below the last stable offset, from readers of committed records: it was aborted."""
+        number = self._records[record][0].transaction
+        if not number:
+            return False
+        transaction = self._transactions[number]
+        if transaction.committed is None:
+            self._end(number, committed=False)
+        return not transaction.committed
 
     def _lost(self, place: Place, log: Log, offset: int) -> None:
         known = log.known.pop(offset)
@@ -308,13 +419,59 @@ class Checker:
                 self._report(REORDERED, event.place, what)
             last[producer] = found[0].number, record
 
+    # --- transactions ---------------------------------------------------------------------------
+
+    def _transaction_ending(self, event: TransactionEnding) -> None:
+        self._transactions[event.transaction].may_commit |= event.commit
+
+    def _transaction_ended(self, event: TransactionEnded) -> None:
+        transaction = self._transactions[event.transaction]
+        if transaction.committed is None:
+            self._end(event.transaction, committed=event.committed)
+        elif transaction.committed != event.committed:
+            kind = LOST if event.committed else ABORTED_READ
+            self._report(kind, None, f"transaction {event.transaction}, which ended otherwise")
+        if event.committed:
+            self._is_flushed(event.transaction)
+
+    def _is_flushed(self, number: int) -> None:
+        """A commit flushes all that is in it, whatever the durability of the topics."""
+        for batch in self._batches.values():
+            log = self._logs.get(batch.place)
+            if batch.transaction != number or log is None:
+                continue
+            for value in batch.values:
+                offset = log.offsets.get(value[:RECORD_ID_BYTES], -1)
+                log.flushed = max(log.flushed, offset + 1)
+
+    def _end(self, number: int, *, committed: bool) -> None:
+        transaction = self._transactions[number]
+        transaction.committed = committed
+        for key, offset in transaction.offsets:
+            if key[1] not in self._logs:
+                continue
+            if committed:
+                self._commits[key].durable = max(self._commits[key].durable, offset)
+            else:
+                attempts = self._commits[key].attempts
+                others = attempts.get(offset, set()) - {number}
+                if others:
+                    attempts[offset] = others
+                else:
+                    attempts.pop(offset, None)
+
+    def _settled(self, event: Settled) -> None:
+        if event.last_stable < event.high_watermark:
+            what = f"stable up to {event.last_stable} of {event.high_watermark}"
+            self._report(STUCK, event.place, what)
+
     # --- what the store says of its logs --------------------------------------------------------
 
     def _bounds(self, event: Bounds) -> None:
         place, log = event.place, self._logs.get(event.place)
         if log is None:
             return
-        end = event.high_watermark
+        end = min(event.high_watermark, event.kept)
         if log.may_lose and end < log.high_watermark:
             if end < log.flushed:
                 self._report(LOST, place, f"ends at {end}, was flushed up to {log.flushed}")
@@ -335,8 +492,8 @@ class Checker:
         log.start = max(log.start, event.log_start)
         log.may_lose = log.was_unclean = False
         log.epoch = event.leader_epoch
-        log.high_watermark = max(log.high_watermark, end)
-        log.flushed = event.flushed
+        log.high_watermark = max(log.high_watermark, event.high_watermark)
+        log.flushed = max(log.flushed, event.flushed)
 
     def _forget_suffix(self, place: Place, log: Log, end: int) -> None:
         for offset in [offset for offset in log.known if offset >= end]:
@@ -344,7 +501,7 @@ class Checker:
         log.high_watermark = end
         for (_, of), commits in self._commits.items():
             if of == place:
-                commits.attempts.add(end)
+                commits.attempts.setdefault(end, set()).add(0)
                 commits.durable = min(commits.durable, end)
                 commits.seen = min(commits.seen, end)
 
@@ -363,8 +520,12 @@ class Checker:
     # --- groups ---------------------------------------------------------------------------------
 
     def _committing(self, event: Committing) -> None:
-        if event.place in self._logs:
-            self._commits[event.group, event.place].attempts.add(event.offset)
+        if event.place not in self._logs:
+            return
+        key = event.group, event.place
+        self._commits[key].attempts.setdefault(event.offset, set()).add(event.transaction)
+        if event.transaction:
+            self._transactions[event.transaction].offsets.append((key, event.offset))
 
     def _committed(self, event: Committed) -> None:
         if event.place in self._logs:

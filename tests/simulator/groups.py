@@ -205,15 +205,8 @@ class Group:
                 self._world.coverage[f"group {summary.state}"] += 1
 
     def check_committed(self) -> None:
-        """What the store says of every partition."""
-        world = self._world
         self.note_state()
-        found, error = world.attempt(world.store.committed_offsets, self.name)
-        if error is not None:
-            return
-        offsets = {(item.topic, item.partition): item.offset for item in found}
-        for part, place in world.places.items():
-            world.history.add(CommitRead(self.name, place, offsets.get(part, -1)))
+        self._world.note_committed(self.name)
 
 
 def _part(place: Place) -> TopicPartition:

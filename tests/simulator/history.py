@@ -11,6 +11,17 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 RECORD_ID_BYTES = 10  # of each value: b"r000000123", then filler
+TOMBSTONE = b"-"  # behind the id: the record has no value, and tells this in a header
+KEYS = 7
+
+
+def key_of(value: bytes) -> bytes:
+    """Of the record whose value, or id, this is."""
+    return b"k%d" % (int(value[1:RECORD_ID_BYTES]) % KEYS)
+
+
+def is_tombstone(value: bytes) -> bool:
+    return value[RECORD_ID_BYTES:] == TOMBSTONE
 
 
 class Place(NamedTuple):
@@ -34,10 +45,13 @@ class RecordSeen(NamedTuple):
 
 
 class PartitionMade(NamedTuple):
-    """It is there; `durability` as the topic's config."""
+    """It is there; `durability` as the topic's config. `compacted`: of each key the last record
+    stays; `tombstones_stay`: for longer than the history lasts."""
 
     place: Place
     durability: str
+    compacted: bool = False
+    tombstones_stay: bool = True
 
 
 class PartitionGone(NamedTuple):
@@ -50,13 +64,15 @@ class PartitionGone(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """An attempt to append the batch; the same number again is a retry of the same bytes."""
+    """An attempt to append the batch; the same number again is a retry of the same bytes.
+    `transaction`: its number, 0 for none."""
 
     batch: int
     place: Place
     producer: str
     values: tuple[bytes, ...]
     timestamp: int
+    transaction: int = 0
 
 
 class Acknowledged(NamedTuple):
@@ -83,11 +99,26 @@ class SequenceGap(NamedTuple):
     producer: str
 
 
+class TransactionEnding(NamedTuple):
+    """A producer asks for it; from a commit on, it may be committed."""
+
+    transaction: int
+    commit: bool
+
+
+class TransactionEnded(NamedTuple):
+    """This is how it ended: the store has said so, or nobody ever asked for anything else."""
+
+    transaction: int
+    committed: bool
+
+
 # --- readers ----------------------------------------------------------------------------------
 
 
 class Read(NamedTuple):
-    """All that is visible in [start, stop). `whole`: of the log, from its start to its end."""
+    """All that is visible in [start, stop). `whole`: of the log, from its start to its end.
+    `markers`: offsets of ends of transactions. `committed`: by a reader of committed records."""
 
     reader: str
     place: Place
@@ -95,10 +126,22 @@ class Read(NamedTuple):
     stop: int
     records: tuple[RecordSeen, ...]
     whole: bool = False
+    markers: tuple[int, ...] = ()
+    committed: bool = False
+
+
+class Settled(NamedTuple):
+    """No transaction is open: all that is visible is stable."""
+
+    place: Place
+    last_stable: int
+    high_watermark: int
 
 
 class Bounds(NamedTuple):
-    """What the store says of a partition. `flushed`: below it everything is on disk."""
+    """What the store says of a partition. `flushed`: below it everything is on disk. `kept`: where
+    the records end of the leader epochs up to the one that was current at the last look (KIP-101);
+    from there on it is another log."""
 
     place: Place
     log_start: int
@@ -106,6 +149,7 @@ class Bounds(NamedTuple):
     log_end: int
     leader_epoch: int
     flushed: int
+    kept: int
 
 
 # --- forgetting -------------------------------------------------------------------------------
@@ -130,9 +174,12 @@ class Forgotten(NamedTuple):
 
 
 class Committing(NamedTuple):
+    """`transaction`: it counts when that one is committed."""
+
     group: str
     place: Place
     offset: int
+    transaction: int = 0
 
 
 class Committed(NamedTuple):
@@ -197,7 +244,10 @@ Event = (
     | Acknowledged
     | Refused
     | SequenceGap
+    | TransactionEnding
+    | TransactionEnded
     | Read
+    | Settled
     | Bounds
     | MayForget
     | Forgotten

@@ -11,11 +11,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from logstore.log import flush, recovery, salvage
+from logstore.log import PartitionLog, compaction, flush, recovery, salvage
 from logstore.log.log_writer import LogWriter
 from logstore.log.producer_state import ProducerState
 from logstore.log.salvage import FileBytes, Rewrite
 from logstore.log.segment import Segment, SegmentFiles
+from logstore.txn.coordinator import TransactionCoordinator
 
 Plant = tuple[Any, str, Callable[..., Any]]  # where, what, and by what it is replaced
 
@@ -27,7 +28,10 @@ def fsync_before_the_write() -> list[Plant]:
     def planted(self: Any, *arguments: Any) -> None:
         segment = self._active
         files = self._cache.pin(segment)
-        files.log.sync()
+        try:
+            files.log.sync()
+        except OSError as error:
+            raise self._write_failed(error, segment.log_path) from error
         write(self, *arguments)
         self._cache.unpin(segment)
         self._cache.mark_clean(segment)
@@ -121,6 +125,28 @@ def reopen_after_a_failed_fsync_trusts_the_page_cache() -> list[Plant]:
     return [(Rewrite, "add", lambda *_: None)]
 
 
+def marker_lost() -> list[Plant]:
+    """A transaction is complete when its markers are written, not when they are on disk."""
+    mark = TransactionCoordinator._mark
+
+    def planted(self: Any, transaction: Any) -> None:
+        with patch.object(PartitionLog, "flush", lambda _: None):
+            mark(self, transaction)
+
+    return [(TransactionCoordinator, "_mark", planted)]
+
+
+def tombstone_too_early() -> list[Plant]:
+    """The cleaning that follows the first takes a tombstone, whatever delete_retention_ms says."""
+    init = compaction._Rules.__init__
+
+    def planted(self: Any, job: Any, *arguments: Any) -> None:
+        init(self, job, *arguments)
+        self._horizon_ms = job.now_ms
+
+    return [(compaction._Rules, "__init__", planted)]
+
+
 BUGS: dict[str, Callable[[], list[Plant]]] = {
     plant.__name__: plant
     for plant in (
@@ -134,6 +160,8 @@ BUGS: dict[str, Callable[[], list[Plant]]] = {
         torn_tail_kept,
         high_watermark_raised_by_recovery_without_a_sync,
         reopen_after_a_failed_fsync_trusts_the_page_cache,
+        marker_lost,
+        tombstone_too_early,
     )
 }
 

@@ -15,16 +15,20 @@ from logstore.errors import (
 from logstore.pending import Pending
 from logstore.record import encode_batch
 from tests.simulator.history import (
+    TOMBSTONE,
     Acknowledged,
     Place,
     Refused,
     Sent,
     SequenceGap,
+    is_tombstone,
+    key_of,
 )
 from tests.simulator.world import GONE, World
 
 IN_FLIGHT_MAX = 5
 VALUE_BYTES = (0, 20, 100, 700, 2_500)
+TOMBSTONES = 0.1  # the share of records without a value
 ACK_LOST = 0.05  # the chance that an answer does not reach its producer
 # Nothing was stored by the attempt that was answered so.
 NOTHING_STORED = (DiskFullError, OutOfOrderSequenceError, StoreClosedError, *GONE)
@@ -36,12 +40,15 @@ class Numbers:
     def __init__(self) -> None:
         self.batches = 0
         self.records = 0
+        self.transactions = 0
 
     def values(self, world: World) -> tuple[bytes, ...]:
         values = []
         for _ in range(world.chance.choice((1, 1, 2, 4))):
             self.records += 1
-            filler = bytes([33 + self.records % 90]) * world.chance.choice(VALUE_BYTES)
+            filler = bytes([48 + self.records % 70]) * world.chance.choice(VALUE_BYTES)
+            if world.chance.random() < TOMBSTONES:
+                filler = TOMBSTONE
             world.records += 1
             values.append(b"r%09d" % self.records + filler)
         return tuple(values)
@@ -74,6 +81,8 @@ def send(
     flight: Flight,
     identity: ProducerIdentity | None,
     acks: Acks,
+    *,
+    transaction: int = 0,
 ) -> LogStoreError | None:
     """One attempt; its Pending is left in the flight."""
     fields = {}
@@ -83,8 +92,17 @@ def send(
             "producer_epoch": identity.producer_epoch,
             "base_sequence": flight.sequence,
         }
-    batch = encode_batch(list(flight.values), timestamps=flight.timestamp, **fields)  # type: ignore[arg-type]
-    world.history.add(Sent(flight.number, place, producer, flight.values, flight.timestamp))
+    batch = encode_batch(
+        [None if is_tombstone(value) else value for value in flight.values],
+        [key_of(value) for value in flight.values],
+        timestamps=flight.timestamp,
+        headers=[(("id", value),) if is_tombstone(value) else () for value in flight.values],
+        is_transactional=transaction > 0,
+        **fields,  # type: ignore[arg-type]
+    )
+    world.history.add(
+        Sent(flight.number, place, producer, flight.values, flight.timestamp, transaction)
+    )
     pending, error = world.attempt(
         world.store.append, place.topic, place.partition, batch, acks=acks
     )
@@ -146,6 +164,13 @@ class IdempotentProducer:
         elif isinstance(error, DuplicateSequenceError):
             world.history.add(SequenceGap(place, self.name))
             lane.flights.remove(flight)
+
+    def retry_all(self) -> None:
+        """Send again all that has to be."""
+        for place, lane in list(self._lanes.items()):
+            for _ in [flight for flight in lane.flights if flight.pending is None]:
+                if self._world.is_there(place):
+                    self.act(place)
 
     def collect(self, place: Place) -> None:
         """Answers that have come; some get lost on the way."""

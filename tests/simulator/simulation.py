@@ -13,6 +13,7 @@ from collections.abc import Callable
 from logstore.api import TopicSpec
 from logstore.config import GroupConfig, StoreConfig, TransactionConfig
 from logstore.errors import LogStoreError
+from logstore.log import PartitionLog
 from logstore.store import LocalLogStore
 from logstore.testing import MachineStoppedError
 from tests.simulator import trouble
@@ -25,10 +26,12 @@ from tests.simulator.history import (
     MayForget,
     Opened,
     Place,
+    Settled,
     Surprise,
     Trouble,
 )
 from tests.simulator.producers import IdempotentProducer, Numbers, PlainProducer
+from tests.simulator.transactors import Transactor
 from tests.simulator.world import World
 
 OPERATIONS_MIN = 200
@@ -67,6 +70,7 @@ class Simulation:
             IdempotentProducer(self.world, numbers, f"p{number}") for number in range(3)
         ]
         self._plain = [PlainProducer(self.world, numbers, f"q{number}") for number in range(2)]
+        self._transactors = [Transactor(self.world, numbers, f"t{number}") for number in range(2)]
         self._groups = [Group(self.world, "g", ("a", "b")), Group(self.world, "h", ("b", "c"))]
         self._readers: dict[Place, int] = {}
         self._operations: list[Callable[[], None]] = []
@@ -79,6 +83,7 @@ class Simulation:
         table: list[tuple[Callable[[], None], float, bool]] = [
             # what, weight, whether a history may do without
             (self._produce, 45, False),
+            (self._transact, 25, True),
             (self._flush, 12, False),
             (self._let_time_pass, 6, False),
             (self._read, 10, True),
@@ -90,10 +95,10 @@ class Simulation:
             (self._jump_clock, 1, True),
             (self._fill_disk, 2, True),
             (self._inject, 4, True),
-            (self._arm_stop, 2, True),
-            (self._close_and_open, 1, True),
-            (self._kill, 1.5, True),
-            (self._lose_power, 1.5, True),
+            (self._arm_stop, 1.5, True),
+            (self._close_and_open, 0.6, True),
+            (self._kill, 0.6, True),
+            (self._lose_power, 0.6, True),
         ]
         for operation, weight, may_miss in table:
             if may_miss and chance.random() < 0.25:
@@ -144,15 +149,21 @@ class Simulation:
         trouble.end_all(self.world)
         self.world.fs.stop_after(1 << 60)
         self._reopen_if_failed()
-        for _ in range(6):
+        for _ in range(2):
             for producer in self._idempotent:
-                for place in list(self.world.places.values()):
-                    producer.act(place)
+                producer.retry_all()
             self._flush()
+        for transactor in self._transactors:
+            transactor.settle()
         for group in self._groups:
             group.settle()
         self._crash("power_loss")
         self._crash("close")
+        for place in self.world.places.values():
+            self.world.scan(place, committed=True)
+            log = self.world.store._table.log(place.topic, place.partition)
+            settled = Settled(place, log.last_stable_offset, log.high_watermark)
+            self.world.history.add(settled)
 
     def _reopen_if_failed(self) -> None:
         if self.world.is_troubled:
@@ -180,6 +191,13 @@ class Simulation:
         for _ in range(chance.choice((1, 1, 2, 3))):
             producer.act(place)
 
+    def _transact(self) -> None:
+        transactor = self.world.chance.choice(self._transactors)
+        for _ in range(self.world.chance.choice((1, 2, 4))):
+            place = self._place()
+            if place is not None:
+                transactor.act(place)
+
     def _flush(self) -> None:
         self.world.attempt(self.world.store.run_flush)
         for producer in self._idempotent:
@@ -197,7 +215,8 @@ class Simulation:
         start = self._readers.get(place, -1)
         if not log.log_start_offset <= start <= log.high_watermark:
             start = world.chance.randint(log.log_start_offset, log.high_watermark)
-        found = world.read("reader", place, start, 8_000)
+        committed = world.chance.random() < 0.5
+        found = world.read("reader", place, start, 8_000, committed=committed)
         self._readers[place] = -1 if isinstance(found, LogStoreError) else found
 
     def _group_step(self) -> None:
@@ -236,7 +255,11 @@ class Simulation:
             configs["segment_ms"] = "20000"
         if chance.random() < 0.2:
             configs["retention_bytes"] = "40000"
-        spec = TopicSpec(name, chance.choice((1, 2, 3)), configs)
+        if chance.random() < 0.35:
+            configs["cleanup_policy"] = chance.choice(("compact", "compact", "compact,delete"))
+            configs["min_cleanable_dirty_ratio"] = "0.1"
+            configs["delete_retention_ms"] = chance.choice(("0", str(YEARS_MS)))
+        spec = TopicSpec(name, chance.choice((1, 1, 2)), configs)
         self.world.attempt(self.world.store.create_topic, spec)
         self.world.refresh()
 
@@ -248,7 +271,7 @@ class Simulation:
             self._create(name)
         elif name == "c" and world.chance.random() < 0.7:
             world.attempt(world.store.delete_topic, name)
-        elif len(world.places) < 8:
+        elif len(world.places) < 6:
             count = sum(place.topic == name for place in world.places.values())
             world.attempt(world.store.add_partitions, name, total=count + 1)
         world.refresh()
@@ -273,14 +296,17 @@ class Simulation:
                     world.history.add(MayForget(place, part.log_end_offset))
         world.clock.advance(31)
         world.store.tick()
-        world.attempt(world.store.run_maintenance)
+        before = world.store._cleaner.cleaned
+        for _ in range(4):  # steps of a cleaning
+            world.attempt(world.store.run_maintenance)
+        world.coverage["partition compacted"] += world.store._cleaner.cleaned - before
         world.note_bounds()
 
     # --- time -----------------------------------------------------------------------------------
 
     def _let_time_pass(self) -> None:
         world = self.world
-        if world.chance.random() < 0.1:
+        if world.chance.random() < 0.25:
             self._maintain()
         else:
             world.clock.advance(world.chance.choice((0.01, 0.2, 1, 4)))
@@ -358,6 +384,8 @@ class Simulation:
             plain.store_ended()
         for group in self._groups:
             group.store_ended()
+        for transactor in self._transactors:
+            transactor.store_ended()
 
     def _try_to_open(self) -> bool:
         """Now and then it fails, or is cut short; whether it is open."""
@@ -381,7 +409,19 @@ class Simulation:
             return False
         trouble.end_all(world)
         world.fs.stop_after(1 << 60)
-        return True
+        unopened = [log for log in world.store._table.all_logs() if log.error is not None]
+        if unopened:
+            self._close_half_open(unopened[0])
+        return not unopened
+
+    def _close_half_open(self, log: PartitionLog) -> None:
+        """A partition could not be opened, the rest is served: close, and try again."""
+        world = self.world
+        world.coverage["partition not opened"] += 1
+        if not world.is_troubled:
+            world.history.add(Surprise(f"{log.topic}-{log.partition} is not served: {log.error}"))
+        world.attempt(world.store.close)
+        self._ended("close", is_open=False)
 
     def _open(self) -> None:
         world = self.world
@@ -403,6 +443,8 @@ class Simulation:
         world.look_at_everything()
         for group in self._groups:
             group.check_committed()
+        for transactor in self._transactors:
+            world.note_committed(transactor.group)
 
 
 def simulate(seed: int) -> World:

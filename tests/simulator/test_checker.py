@@ -7,6 +7,8 @@ import pytest
 from tests.simulator import checker
 from tests.simulator.checker import Checker
 from tests.simulator.history import (
+    KEYS,
+    TOMBSTONE,
     Acknowledged,
     Bounds,
     CommitRead,
@@ -27,7 +29,10 @@ from tests.simulator.history import (
     Refused,
     Sent,
     SequenceGap,
+    Settled,
     Surprise,
+    TransactionEnded,
+    TransactionEnding,
 )
 
 P = Place("t", "id", 0)
@@ -48,8 +53,18 @@ def read(start: int, stop: int, *values: bytes, whole: bool = False) -> Read:
     return Read("reader", P, start, stop, records, whole)
 
 
-def bounds(end: int, *, start: int = 0, epoch: int = 0, flushed: int | None = None) -> Bounds:
-    return Bounds(P, start, end, end, epoch, end if flushed is None else flushed)
+def bounds(
+    end: int, *, start: int = 0, epoch: int = 0, flushed: int | None = None, kept: int | None = None
+) -> Bounds:
+    return Bounds(
+        P,
+        start,
+        end,
+        end,
+        epoch,
+        end if flushed is None else flushed,
+        end if kept is None else kept,
+    )
 
 
 def kinds(*events: Event, durability: str = "fsync") -> list[str]:
@@ -60,6 +75,12 @@ def kinds(*events: Event, durability: str = "fsync") -> list[str]:
 
 
 STORED: list[Event] = [sent(1, A, B), acknowledged(1, 0)]
+IN_TRANSACTION = Sent(1, P, "p", (A,), 1000, 7)
+ENDED: list[Event] = [IN_TRANSACTION, TransactionEnding(7, commit=True)]
+ABORTED = TransactionEnded(7, committed=False)
+COMMITTED_READ = Read("r", P, 0, 1, (RecordSeen(0, A, 1000),), committed=True)
+UNSEEN = Read("r", P, 0, 2, (), markers=(1,), committed=True)
+COMMITTING_IN_ONE = Committing("g", P, 5, 7)
 COMMITTING = Committing("g", P, 5)
 KILL, POWER = Ended("kill", open=True), Ended("power_loss", open=True)
 
@@ -77,6 +98,7 @@ def test_all_is_well() -> None:
         (checker.LOST, [SequenceGap(P, "p")]),
         (checker.NEVER_DURABLE, [sent(1, A), read(0, 1, A), POWER, bounds(0, epoch=1)]),
         (checker.NEVER_DURABLE, [bounds(2), POWER, bounds(1, epoch=1)]),
+        (checker.NEVER_DURABLE, [bounds(2), POWER, bounds(3, epoch=1, kept=1)]),
         (checker.DUPLICATED, [*STORED, read(2, 3, B)]),
         (checker.REORDERED, [sent(1, A), sent(2, B), read(0, 2, B, A, whole=True)]),
         (checker.PHANTOM, [read(0, 1, A)]),
@@ -96,6 +118,12 @@ def test_all_is_well() -> None:
         (checker.COMMIT_PHANTOM, [CommitRead("g", P, 5)]),
         (checker.COMMIT_PHANTOM, [Committing("h", P, 5), CommitRead("g", P, 5)]),
         (checker.OWNED_TWICE, [Owners("g", (("m1", (P, OTHER)), ("m2", (P,))))]),
+        (checker.ABORTED_READ, [IN_TRANSACTION, COMMITTED_READ]),
+        (checker.ABORTED_READ, [*ENDED, ABORTED, COMMITTED_READ]),
+        (checker.ABORTED_READ, [*ENDED, COMMITTED_READ, ABORTED]),
+        (checker.STUCK, [Settled(P, 1, 2)]),
+        (checker.COMMIT_PHANTOM, [COMMITTING_IN_ONE, ABORTED, CommitRead("g", P, 5)]),
+        (checker.LOST, [*ENDED, TransactionEnded(7, committed=True), acknowledged(1, 0), UNSEEN]),
         (checker.SURPRISE, [Surprise("what")]),
     ],
 )  # fmt: skip
@@ -118,6 +146,7 @@ def test_page_cache_may_lose_a_suffix_above_the_flush_to_a_power_loss() -> None:
     assert found(POWER, bounds(1, epoch=1), SequenceGap(P, "p"), *again) == []
     assert found(POWER, bounds(0, epoch=1)) == [checker.LOST]
     assert found(POWER, bounds(1, epoch=0)) == [checker.EPOCH, checker.EPOCH]
+    assert found(POWER, bounds(2, epoch=1, kept=1), *again) == []
     assert checker.LOST in found(KILL, bounds(1, epoch=1))
     assert checker.OFFSET_REUSED in found(POWER, bounds(2, epoch=1), *again)
 
@@ -152,3 +181,51 @@ def test_a_producer_whose_batches_were_given_up_may_be_forgotten() -> None:
 def test_a_deleted_topic_is_not_missed() -> None:
     gone = [*STORED, Committing("g", P, 1), Committed("g", P, 1), PartitionGone(P)]
     assert kinds(*gone, CommitRead("g", P, -1), bounds(0)) == []
+
+
+def test_a_transaction_is_seen_whole_or_not_at_all() -> None:
+    other = Sent(2, P, "p", (B,), 1000, 7)
+    sends = [*ENDED, other, acknowledged(1, 0), acknowledged(2, 1)]
+    seen = [RecordSeen(0, A, 1000), RecordSeen(1, B, 1000)]
+
+    def found(*records: RecordSeen) -> list[str]:
+        return kinds(*sends, Read("r", P, 0, 3, records, markers=(2,), committed=True))
+
+    assert found() == found(*seen) == []
+    assert found(seen[0]) == [checker.LOST]
+    assert found(seen[1]) == [checker.LOST]
+
+
+def test_offsets_of_a_committed_transaction_stay_and_its_records_are_flushed() -> None:
+    committed = TransactionEnded(7, committed=True)
+    events = [*ENDED, acknowledged(1, 0), COMMITTING_IN_ONE, bounds(2, flushed=0), committed]
+    assert kinds(*events, CommitRead("g", P, -1)) == [checker.COMMIT_BACKWARDS]
+    assert kinds(*events, CommitRead("g", P, 5)) == []
+    assert kinds(*events, POWER, bounds(1, epoch=1), durability="page_cache") == []
+    lost = kinds(*events, POWER, bounds(0, epoch=1), durability="page_cache")
+    assert checker.LOST in lost
+
+
+def of_key(number: int, text: bytes = b"") -> bytes:
+    return b"r%09d" % (number * KEYS) + text
+
+
+def test_of_a_compacted_log_the_last_record_of_each_key_stays() -> None:
+    old, new, gone = of_key(1), of_key(2), of_key(3, TOMBSTONE)
+    place = Place("c", "id", 0)
+
+    def found(stay: bool, *seen: tuple[int, bytes]) -> list[str]:
+        history = History(0)
+        history.add(PartitionMade(place, "fsync", compacted=True, tombstones_stay=stay))
+        for number, value in enumerate((old, new, gone, B)):
+            history.add(Sent(number, place, "p", (value,), 1000))
+            history.add(acknowledged(number, number))
+        records = tuple(RecordSeen(offset, value, 1000) for offset, value in seen)
+        history.add(Read("r", place, 0, 4, records, whole=True))
+        return [violation.kind for violation in Checker().check(history)]
+
+    assert found(True, (0, old), (2, gone), (3, B)) == found(True, (2, gone), (3, B)) == []
+    assert found(True, (3, B)) == [checker.LOST]  # the tombstone
+    assert found(False, (3, B)) == []
+    assert found(False, (1, new), (3, B)) == [checker.LOST]  # it came back
+    assert found(False, (2, gone)) == [checker.LOST]  # B

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from logstore.api import FetchPosition, TopicInfo
+from logstore.api import FetchedPartition, FetchPosition, TopicInfo
 from logstore.errors import (
     CorruptDataError,
     LogStoreError,
@@ -17,11 +18,18 @@ from logstore.errors import (
     UnknownPartitionError,
     UnknownTopicError,
 )
-from logstore.record import check_crc, decode_records, iter_batches
+from logstore.record import (
+    check_crc,
+    committed_runs,
+    decode_records,
+    iter_batches,
+    parse_header,
+)
 from logstore.store import LocalLogStore
 from logstore.testing import MachineStoppedError, ManualClock, MemoryFileSystem
 from tests.simulator.history import (
     Bounds,
+    CommitRead,
     History,
     PartitionGone,
     PartitionMade,
@@ -29,6 +37,7 @@ from tests.simulator.history import (
     Read,
     RecordSeen,
     Surprise,
+    key_of,
 )
 
 DECOMPRESSED_BYTES_MAX = 1 << 20
@@ -40,6 +49,15 @@ class Outcome(NamedTuple):
 
     value: Any
     error: LogStoreError | None
+
+
+@dataclass(slots=True)
+class Found:
+    """By a read, so far."""
+
+    position: int
+    records: list[RecordSeen] = field(default_factory=list)
+    markers: list[int] = field(default_factory=list)
 
 
 class World:
@@ -57,7 +75,7 @@ class World:
         self.is_troubled = False
         self.places: dict[tuple[str, int], Place] = {}  # that exist now
         self.durability: dict[Place, str] = {}
-        self.high_watermarks: dict[Place, int] = {}  # when they were last looked at
+        self._last_seen: dict[Place, tuple[int, int]] = {}  # leader epoch, high watermark
         self.partitions_most = 0  # that there were at once
         self.records = 0  # sent
 
@@ -114,7 +132,9 @@ class World:
         self.partitions_most = max(self.partitions_most, len(found))
 
     def _made(self, place: Place, info: TopicInfo) -> None:
-        self.history.add(PartitionMade(place, info.configs["durability"]))
+        compacted = "compact" in info.configs["cleanup_policy"]
+        stay = int(info.configs["delete_retention_ms"]) > 0
+        self.history.add(PartitionMade(place, info.configs["durability"], compacted, stay))
         self.coverage["topic made"] += 1
         self.durability[place] = info.configs["durability"]
 
@@ -130,9 +150,10 @@ class World:
                 log = self.store._table.log(place.topic, place.partition)
             except GONE:
                 continue
-            before = self.high_watermarks.get(place, 0)
-            self.coverage["suffix lost with page_cache"] += log.high_watermark < before
-            self.high_watermarks[place] = log.high_watermark
+            epoch, before = self._last_seen.get(place, (log.leader_epoch, 0))
+            kept = log.end_offset_for_epoch(epoch)[1]
+            self.coverage["suffix lost with page_cache"] += kept < before
+            self._last_seen[place] = log.leader_epoch, log.high_watermark
             self.history.add(
                 Bounds(
                     place,
@@ -141,62 +162,119 @@ class World:
                     log.log_end_offset,
                     log.leader_epoch,
                     log.flushed_offset,
+                    kept,
                 )
             )
 
     def read(
-        self, reader: str, place: Place, start: int, bytes_max: int, *, whole: bool = False
+        self,
+        reader: str,
+        place: Place,
+        start: int,
+        bytes_max: int,
+        *,
+        whole: bool = False,
+        committed: bool = False,
     ) -> int | LogStoreError:
-        """Read on from `start`, up to the high watermark with `whole`; the next offset."""
-        position = start
-        records: list[RecordSeen] = []
+        """Read on from `start`, with `whole` as far as there is anything; the next offset."""
+        found = Found(start)
         error: LogStoreError | None = None
         while True:
-            at = FetchPosition(place.topic, place.partition, position, bytes_max)
-            fetched, error = self.attempt(self.store.fetch, [at], bytes_max=bytes_max, cold_ok=True)
+            at = FetchPosition(place.topic, place.partition, found.position, bytes_max)
+            fetched, error = self.attempt(
+                self.store.fetch,
+                [at],
+                bytes_max=bytes_max,
+                read_committed=committed,
+                cold_ok=True,
+            )
             if error is not None:
                 break
+            before = found.position
             with fetched:
                 (item,) = fetched.partitions
                 error = item.error
                 if error is not None:
                     break
-                before = position
-                position = self._decode(place, item.data, position, records)
-                end = item.high_watermark
-            if position == before:  # nothing more is visible
-                position = end if position < end else position
+                self._decode(place, item, found, committed=committed)
+                end = item.last_stable_offset if committed else item.high_watermark
+            if found.position == before:  # nothing more is visible
+                found.position = max(end, before)
                 break
-            if not whole or position >= end:
+            if not whole or found.position >= end:
                 break
         if error is not None and not isinstance(error, (OffsetOutOfRangeError, *GONE)):
             self.note_error(error)
-        if position > start:
-            is_whole = whole and error is None
-            self.history.add(Read(reader, place, start, position, tuple(records), is_whole))
-        return error or position
+        if found.position > start:
+            self.history.add(
+                Read(
+                    reader,
+                    place,
+                    start,
+                    found.position,
+                    tuple(found.records),
+                    whole and error is None,
+                    tuple(found.markers),
+                    committed,
+                )
+            )
+        return error or found.position
 
     def _decode(
-        self, place: Place, data: memoryview, position: int, records: list[RecordSeen]
-    ) -> int:
+        self, place: Place, item: FetchedPartition, found: Found, *, committed: bool
+    ) -> None:
         try:
-            for batch in iter_batches(data):
-                if not check_crc(batch):
-                    raise ValueError("its checksum is wrong")
-                for record in decode_records(
-                    batch, from_offset=position, decompressed_bytes_max=DECOMPRESSED_BYTES_MAX
-                ):
-                    seen = RecordSeen(record.offset, record.value or b"", record.timestamp)
-                    records.append(seen)
-                    position = record.offset + 1
+            if not item.data.nbytes:
+                return
+            runs = committed_runs(item.data, item.aborted) if committed else [item.data]
+            for run in runs:
+                for batch in iter_batches(run):
+                    self._decode_batch(batch, found)
+            for batch in iter_batches(item.data):
+                last = parse_header(batch).last_offset
+            found.position = last + 1
         except (LogStoreError, ValueError) as error:
-            self.history.add(Surprise(f"a batch of {place} near {position}: {error!r}"))
-        return position
+            self.history.add(Surprise(f"a batch of {place} near {found.position}: {error!r}"))
+
+    def _decode_batch(self, batch: memoryview, found: Found) -> None:
+        if not check_crc(batch):
+            raise ValueError("its checksum is wrong")
+        header = parse_header(batch)
+        if header.is_control:
+            found.markers.append(header.base_offset)
+            return
+        for record in decode_records(
+            batch, from_offset=found.position, decompressed_bytes_max=DECOMPRESSED_BYTES_MAX
+        ):
+            value = record.value
+            if value is None:
+                value = dict(record.headers).get("id") or b""
+            if record.key != (key_of(value) if value else None):
+                raise ValueError(f"the key {record.key!r} is not that of {value[:20]!r}")
+            seen = RecordSeen(record.offset, value, record.timestamp)
+            found.records.append(seen)
+            found.position = record.offset + 1
+
+    def note_committed(self, group: str) -> None:
+        """What the store says is committed of every partition."""
+        found, error = self.attempt(self.store.committed_offsets, group)
+        if error is not None:
+            return
+        offsets = {(item.topic, item.partition): item.offset for item in found}
+        for part, place in self.places.items():
+            self.history.add(CommitRead(group, place, offsets.get(part, -1)))
 
     def look_at_everything(self) -> None:
         """All bounds, and every log from its start to its end."""
         self.note_bounds()
         for place in list(self.places.values()):
-            log = self.store._table.log(place.topic, place.partition)
-            if log.high_watermark > log.log_start_offset:
-                self.read("scan", place, log.log_start_offset, 1 << 20, whole=True)
+            self.scan(place, committed=False)
+            if self.chance.random() < 0.3:
+                self.scan(place, committed=True)
+
+    def scan(self, place: Place, *, committed: bool) -> None:
+        log = self.store._table.log(place.topic, place.partition)
+        end = log.last_stable_offset if committed else log.high_watermark
+        if end > log.log_start_offset:
+            start = log.log_start_offset
+            self.read("scan", place, start, 1 << 20, whole=True, committed=committed)

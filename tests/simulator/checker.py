@@ -48,6 +48,7 @@ from tests.simulator.history import (
     Sent,
     SequenceGap,
     Settled,
+    StoredBefore,
     Surprise,
     TransactionEnded,
     TransactionEnding,
@@ -175,6 +176,7 @@ class Checker:
             Sent: self._sent,
             Acknowledged: self._acknowledged,
             Refused: self._refused,
+            StoredBefore: self._stored_before,
             SequenceGap: self._sequence_gap,
             TransactionEnding: self._transaction_ending,
             TransactionEnded: self._transaction_ended,
@@ -253,6 +255,12 @@ class Checker:
         log = self._logs.get(event.place)
         if log is not None and not log.losses and not self._is_trimmed(log, event.producer):
             self._report(LOST, event.place, f"{event.producer}'s acknowledged batches")
+
+    def _stored_before(self, event: StoredBefore) -> None:
+        """The last five batches are remembered; compaction keeps the last one only."""
+        log = self._logs.get(event.place)
+        if log is not None and not log.compacted:
+            self._sequence_gap(SequenceGap(event.place, event.producer))
 
     def _is_trimmed(self, log: Log, producer: str) -> bool:
         """Whether batches of it were given up."""

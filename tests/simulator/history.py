@@ -92,6 +92,14 @@ class Refused(NamedTuple):
     certain: bool
 
 
+class StoredBefore(NamedTuple):
+    """A retry was refused: the batch had been stored, where is not known any more."""
+
+    batch: int
+    place: Place
+    producer: str
+
+
 class SequenceGap(NamedTuple):
     """The store remembers other batches of this producer than it had acknowledged."""
 
@@ -243,6 +251,7 @@ Event = (
     | Sent
     | Acknowledged
     | Refused
+    | StoredBefore
     | SequenceGap
     | TransactionEnding
     | TransactionEnded

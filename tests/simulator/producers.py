@@ -21,6 +21,7 @@ from tests.simulator.history import (
     Refused,
     Sent,
     SequenceGap,
+    StoredBefore,
     is_tombstone,
     key_of,
 )
@@ -162,7 +163,7 @@ class IdempotentProducer:
         if isinstance(error, OutOfOrderSequenceError):
             self._begin_again(place, lane)
         elif isinstance(error, DuplicateSequenceError):
-            world.history.add(SequenceGap(place, self.name))
+            world.history.add(StoredBefore(flight.number, place, self.name))
             lane.flights.remove(flight)
 
     def retry_all(self) -> None:

@@ -38,6 +38,8 @@ OPERATIONS_MIN = 200
 CRASHES_MIN = 2
 PARTITIONS_MIN = 3
 OPENINGS_MAX = 25  # attempts in a row; each may be cut short by another crash
+POWER_LOSS_AFTER = 0.2  # the chance that an opening is followed by one at once
+REOPENED_AFTER = 0.15  # the chance, with each operation, once a partition refuses writes
 ROOT = "data/store"
 YEARS_MS = 10 * 365 * 24 * 3600 * 1000
 
@@ -139,6 +141,8 @@ class Simulation:
             operation()
         except MachineStoppedError:
             self._crash(self.world.chance.choice(("kill", "power_loss")))
+        if self.world.has_failed and self.world.chance.random() < REOPENED_AFTER:
+            self._do(self.world.chance.choice((self._close_and_open, self._kill)))
         if self._trouble_left:
             self._trouble_left -= 1
             if not self._trouble_left:
@@ -348,6 +352,8 @@ class Simulation:
         for _ in range(OPENINGS_MAX):
             if self._try_to_open():
                 self._opened()
+                if kind != "power_loss" and self.world.chance.random() < POWER_LOSS_AFTER:
+                    self._crash("power_loss")
                 return
         self.world.history.add(Surprise("the store cannot be opened"))
         raise StoreIsUselessError
@@ -390,7 +396,7 @@ class Simulation:
     def _try_to_open(self) -> bool:
         """Now and then it fails, or is cut short; whether it is open."""
         world = self.world
-        world.is_troubled = False
+        world.is_troubled = world.has_failed = False
         if world.chance.random() < 0.15:
             world.fs.stop_after(world.chance.randint(0, 60))
         elif world.chance.random() < 0.1:

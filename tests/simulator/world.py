@@ -73,6 +73,7 @@ class World:
         self.store: LocalLogStore
         self.life = 0
         self.is_troubled = False
+        self.has_failed = False  # since then, some partition
         self.places: dict[tuple[str, int], Place] = {}  # that exist now
         self.durability: dict[Place, str] = {}
         self._last_seen: dict[Place, tuple[int, int]] = {}  # leader epoch, high watermark
@@ -104,6 +105,7 @@ class World:
 
     def note_error(self, error: LogStoreError) -> None:
         self.coverage[f"error {type(error).__name__}"] += 1
+        self.has_failed = self.has_failed or isinstance(error, StorageFailedError)
         self.coverage["partition refuses writes"] += isinstance(error, StorageFailedError)
         unexplained = isinstance(error, StoreError) and not self.is_troubled
         if unexplained or isinstance(error, CorruptDataError):

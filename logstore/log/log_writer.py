@@ -127,7 +127,7 @@ class LogWriter:
                 is_marked, self._is_marked = self._is_marked, True
         except StorageFailedError as failure:
             if failure is self.error:  # it was this write that failed
-                self._tell_end(failure)
+                self.tell_end(failure)
             raise
         if is_urgent or not is_marked:
             self._flusher.mark_dirty(
@@ -272,7 +272,7 @@ class LogWriter:
         for segment in (*self._unsealed, self._active):
             self._cache.mark_clean(segment)
 
-    def _tell_end(self, error: LogStoreError) -> None:
+    def tell_end(self, error: LogStoreError) -> None:
         """Outside the lock: those who wait, and those who help a flush along, look again."""
         run_callbacks(self.waiters.end(error), error)
         run_callbacks(self.stable_waiters.end(error), error)
@@ -289,7 +289,7 @@ class LogWriter:
             if self.error is None:
                 self.error = error
             segments = self._view.segments
-        self._tell_end(error)
+        self.tell_end(error)
         for segment in segments:
             self._cache.mark_clean(segment)
             self._cache.forget(segment)
@@ -379,7 +379,7 @@ class LogWriter:
             else:
                 self._flushed_to(plan)
         if failure is not None:
-            self._tell_end(failure)
+            self.tell_end(failure)
         else:
             self._snapshots.write(plan.snapshots)
             self._tell_readers()
@@ -438,7 +438,7 @@ class LogWriter:
                     return False
                 self._roll(now_ms)
         except StorageFailedError as failure:
-            self._tell_end(failure)
+            self.tell_end(failure)
             raise
         self._flusher.mark_dirty(self, urgent=False, within_ms=self.config.flush_interval_ms)
         return True
@@ -481,11 +481,15 @@ class LogWriter:
             self._generation = (self._generation + 1) & ~REPLACING
             self._write_slot()
 
+    @property
+    def is_ending(self) -> bool:
+        """It takes no writes any more, or is being closed or deleted."""
+        return self.error is not None or self._closing is not None
+
     def fail(self, error: LogStoreError) -> None:
-        """The end of writing, found by somebody else."""
+        """The end of writing, found by somebody else, who calls `tell_end` then, under no lock."""
         with self._lock:
             self._fail(error)
-        self._tell_end(error)
 
     def producers(self) -> dict[int, ProducerEntry]:
         """What is known of each now."""

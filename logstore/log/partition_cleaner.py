@@ -96,7 +96,7 @@ class PartitionCleaner:
 
     def _cleanable(self, now_ms: int) -> Cleanable | None:
         config = self._writer.config
-        if not config.is_compacted or self._writer.error is not None or self._is_damaged:
+        if not config.is_compacted or self._writer.is_ending or self._is_damaged:
             return None
         if self._cleaned_offset is None:
             self._cleaned_offset = read_cleaned_offset(self._fs, self._directory)
@@ -139,7 +139,7 @@ class PartitionCleaner:
         try:
             with closing(cleaning.run()) as steps:
                 for size in steps:
-                    if self._writer.error is not None:
+                    if self._writer.is_ending:
                         return
                     yield size
             with self._replacing:
@@ -154,11 +154,11 @@ class PartitionCleaner:
             raise
         except OSError as error:
             is_removed = any(part.is_gone and not part.is_replaced for part in source.segments)
-            if self._writer.error is None and not is_removed:
+            if not self._writer.is_ending and not is_removed:
                 raise self._failure(error) from error
 
     def _check(self, old: Sequence[Segment]) -> None:
-        if self._writer.error is not None or not set(old) <= set(self._view.segments):
+        if self._writer.is_ending or not set(old) <= set(self._view.segments):
             raise OvertakenError
 
     def _replace(
@@ -166,6 +166,7 @@ class PartitionCleaner:
     ) -> None:
         """Put a cleaned segment in the place of those it was made of (see swap.py)."""
         new = cleaned.segment
+        failure: StoreError | None = None
         with self._replacing:
             self._check(old)
             # A replay from a snapshot in the middle might miss a marker that is not there any more.
@@ -181,10 +182,14 @@ class PartitionCleaner:
                 cleaned.finish(old)
             except OSError as error:
                 failure = storage_error(error, "replace a segment in", self._directory)
+                failure.__cause__ = error
                 self._writer.fail(failure)
-                raise failure from error
-            self._writer.replaced()
-            self._cache.unpin(new)
+            else:
+                self._writer.replaced()
+                self._cache.unpin(new)
+        if failure is not None:
+            self._writer.tell_end(failure)  # callbacks run, so under no lock
+            raise failure
 
     def _note_cleaned(self, offset: int) -> None:
         self._cleaned_offset = offset

@@ -480,10 +480,10 @@ class PartitionLog:
 
     def abandon(self) -> None:
         """The topic was deleted: no more reads and writes. The caller removes the directory."""
-        with self._forgetting:
-            self._writer.stop(
-                UnknownTopicError(f"topic {self.topic!r} was deleted", topic=self.topic)
-            )
+        error = UnknownTopicError(f"topic {self.topic!r} was deleted", topic=self.topic)
+        with self._forgetting:  # no segment is replaced from here on
+            self._writer.begin_close(error)
+        self._writer.stop(error)
 
 
 def _check_client_may(header: BatchHeader) -> None:

@@ -250,3 +250,28 @@ def test_a_cleaned_offset_beyond_the_end_of_a_damaged_log_is_forgotten() -> None
     partition.close_and_open()
     assert partition.log.log_end_offset > 20
     assert partition.log.cleaner.dirty_ratio() == 1
+
+
+def test_those_who_are_told_of_a_failure_may_ask_the_partition() -> None:
+    """Callbacks run under no lock, or this would wait for ever."""
+    partition = ready()
+    told: list[int] = []
+
+    def tell(_: object) -> None:
+        told.append(partition.log.delete_records(0))
+
+    partition.log.on_high_watermark(partition.log.log_end_offset + 1, tell)
+    partition.memory.inject("sync_directory", errno.EIO, path_contains="t-0", after=1)
+    with pytest.raises(StorageFailedError):
+        partition.clean()
+    assert told == [0]
+
+
+def test_those_who_are_told_of_a_deletion_may_too() -> None:
+    partition = ready()
+    told: list[int] = []
+    partition.log.on_high_watermark(
+        partition.log.log_end_offset + 1, lambda _: told.append(partition.log.delete_records(0))
+    )
+    partition.log.abandon()
+    assert told == [0]

@@ -99,6 +99,7 @@ def main(arguments: list[str]) -> int:
     for part in chosen:
         print(f"--- {part.name}", flush=True)
         outcomes.append(_run(part, options.seed, scale))
+        print(outcomes[-1], flush=True)
     print("\n=== torture: summary", flush=True)
     for outcome in outcomes:
         print(outcome)

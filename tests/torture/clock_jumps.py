@@ -118,8 +118,11 @@ class ClockJumpRun:
         """The server's clock is where it was put: it writes the time into the log."""
         with logstore.connect(self._server.address) as store, store.producer() as producer:
             store.create_topic("time", exist_ok=True, configs=LOG_TIME)
-            told = producer.send("time", b"?").result(30).timestamp / 1000
-        off = told - time.time() - self._offset
+            deadline = time.monotonic() + GO_ON_SECONDS_MAX
+            off = 1e9
+            while abs(off) >= 5 and time.monotonic() < deadline:
+                told = producer.send("time", b"?").result(30).timestamp / 1000
+                off = told - time.time() - self._offset
         self.outcome.require(abs(off) < 5, "the clock did not jump", f"it is {off:.1f} s off")
 
     def _wait_for_owner(self, tenures: int) -> None:

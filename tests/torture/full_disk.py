@@ -36,6 +36,7 @@ PARTITIONS = 2
 MIB = 1 << 20
 DISK_BYTES = 16 * MIB
 BALLAST_BYTES = 4 * MIB
+ROOM_BYTES = 2 * PARTITIONS * MIB  # a segment's allocation ahead for each partition that is written
 CONFIGS = {"segment_bytes": str(MIB)}
 PROBE = 90  # its number as a writer
 WRITE_PAUSE = 0.05  # seconds, so that the transformer keeps up
@@ -220,7 +221,7 @@ class FullDiskRun:
 
     def _shrink(self) -> bool:
         """Delete what was checked, of the source only what both groups have committed. Whether that
-        made room: on a full disk it takes whole segments, and there may be none."""
+        made room enough: on a full disk it takes whole segments, and there may be few."""
         address = self._server.address
         before = self._disk.free_bytes()
         committed = [
@@ -235,7 +236,7 @@ class FullDiskRun:
                 for topic, end in ((TOPIC, done), (COPIES, copied)):
                     with contextlib.suppress(DiskFullError):
                         store.delete_records(topic, partition, before_offset=end)
-        return self._disk.free_bytes() > before + MIB // 2
+        return self._disk.free_bytes() > before + ROOM_BYTES
 
     def _put_ballast(self) -> None:
         """Half of what is free, up to BALLAST_BYTES."""

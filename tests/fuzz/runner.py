@@ -27,7 +27,7 @@ from tests.fuzz.mutate import Mutator
 from tests.fuzz.target import Target, place_of
 
 SECONDS_PER_CALL = 2.0  # the slowest honest call takes some milliseconds
-SECONDS_IN_C = 20.0  # compiled code that Python's signals do not reach
+SECONDS_IN_C = 60.0  # of a slab, in compiled code that Python's signals do not reach
 CORPUS_MAX = 400
 SLAB = 200  # executions between two looks at the clock
 TRIALS_TO_SHRINK = 3000
@@ -122,10 +122,11 @@ class Loop:
 
     def _first_inputs(self) -> Finding | None:
         """The seeds, which must be worth something, and every beginning of each."""
-        faulthandler.dump_traceback_later(SECONDS_IN_C * 3, exit=True, file=2)
         for seed in self.target.seeds():
             self.corpus.append(bytes(seed))
             for end in range(len(seed), -1, -1):
+                if end % SLAB == 0 or end == len(seed):
+                    faulthandler.dump_traceback_later(SECONDS_IN_C, exit=True, file=2)
                 finding = self._try(seed[:end])
                 if finding is not None:
                     return finding

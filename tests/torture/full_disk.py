@@ -37,6 +37,7 @@ MIB = 1 << 20
 DISK_BYTES = 16 * MIB
 BALLAST_BYTES = 4 * MIB
 ROOM_BYTES = 2 * PARTITIONS * MIB  # a segment's allocation ahead for each partition that is written
+SHRINKS_MAX = 10
 CONFIGS = {"segment_bytes": str(MIB)}
 PROBE = 90  # its number as a writer
 WRITE_PAUSE = 0.05  # seconds, so that the transformer keeps up
@@ -126,8 +127,11 @@ class FullDiskRun:
         self._say(
             f"{self._kind}: full at {stored} records; {way}; writes again after {took or -1:.1f} s"
         )
-        self._check(traffic, f"after {way}")
-        self._shrink()
+        for _ in range(SHRINKS_MAX):  # until the copies are so far that some of it can go
+            self._check(traffic, f"after {way}")
+            self._shrink()
+            if self._disk.free_bytes() > ROOM_BYTES // 2:
+                break
         self._put_ballast()
 
     def _fill(self, traffic: Traffic) -> LogStoreError:
@@ -242,7 +246,8 @@ class FullDiskRun:
         """Half of what is free, up to BALLAST_BYTES."""
         with open(self._ballast, "wb") as ballast:
             size = min(BALLAST_BYTES, self._disk.free_bytes() // 2)
-            os.posix_fallocate(ballast.fileno(), 0, size)
+            if size > 0:
+                os.posix_fallocate(ballast.fileno(), 0, size)
 
 
 def run(directory: Path, seed: int, cycles: int, say: Callable[[str], None]) -> Outcome:

@@ -29,7 +29,7 @@ from logstore.errors import LogStoreError, StorageFailedError
 from logstore.fs import FileSystem
 from logstore.log.faults import fresh, is_no_space, storage_error
 from logstore.log.flush import Flusher, FlushPlan
-from logstore.log.format import REPLACING
+from logstore.log.format import LOG_SUFFIX, REPLACING, offset_name
 from logstore.log.log_view import LogView, Published
 from logstore.log.producer_state import NO_OFFSET
 from logstore.log.recovery import Recovered
@@ -232,6 +232,8 @@ class LogWriter:
             finally:
                 self._cache.unpin(old)
         except OSError as error:
+            with suppress(OSError):  # if it stays, or a crash brings it back: see recovery
+                self._fs.unlink(f"{self._directory}/{offset_name(self.end)}{LOG_SUFFIX}")
             raise self._write_failed(error, self._directory) from error
         self._active = Segment(self._fs, self._directory, self.end, created_ms=now_ms)
         self._view.segments = (*self._view.segments, self._active)

@@ -210,6 +210,12 @@ class _Recovery:
             if is_leftover or (is_index and stem not in logs):
                 self._fs.unlink(f"{self._directory}/{name}")
         segments = [self._found(base) for base in bases]
+        # An empty one beside others is of a roll that failed, or had no append yet: what counts is
+        # where the one before it ends, which may be behind its base offset.
+        for empty in [segment for segment in segments if not segment.size]:
+            if len(segments) > 1 and empty is not segments[0]:
+                segments.remove(empty)
+                remove_segment(self._fs, empty)
         while len(segments) > 1 and segments[1].base_offset <= log_start:
             remove_segment(self._fs, segments.pop(0))
         for segment, following in pairwise(segments):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from logstore.config import StoreConfig
-from logstore.errors import CorruptDataError, StorageFailedError
+from logstore.errors import CorruptDataError, DiskFullError, StorageFailedError
 from logstore.log import PartitionLog
 from logstore.record import encode_batch
 from logstore.testing import MemoryFileSystem, RecordingFileSystem
@@ -285,3 +287,21 @@ def test_a_damaged_slot_does_not_contradict_the_log_start() -> None:
     partition.memory.open("store/state").write([b"?"], 128 + 40)
     partition.reopen()
     assert partition.log.log_start_offset == 2
+
+
+@pytest.mark.parametrize("unlink_fails", [False, True])
+def test_a_segment_file_that_a_failed_roll_left_costs_no_record(unlink_fails: bool) -> None:
+    partition = Partition(segment_bytes=str(16 << 10))
+    partition.put(b"a" * 10_000)
+    partition.memory.inject("truncate", errno.ENOSPC, path_contains=FIRST)
+    if unlink_fails:
+        partition.memory.inject("unlink", path_contains=f"{1:020d}.log")
+    with pytest.raises(DiskFullError):
+        partition.append(b"b" * 10_000)
+    assert partition.files(".log") == [FIRST, f"{1:020d}.log"][: 1 + unlink_fails]
+    partition.put(b"c")
+    partition.put(b"d")
+    partition.lose_power_and_open()
+    assert partition.values() == [b"a" * 10_000, b"c", b"d"]
+    assert partition.log.recovery_notes == []
+    assert partition.put(b"e") == 3

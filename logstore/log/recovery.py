@@ -210,17 +210,24 @@ class _Recovery:
             if is_leftover or (is_index and stem not in logs):
                 self._fs.unlink(f"{self._directory}/{name}")
         segments = [self._found(base) for base in bases]
-        # An empty one beside others is of a roll that failed, or had no append yet: what counts is
-        # where the one before it ends, which may be behind its base offset.
-        for empty in [segment for segment in segments if not segment.size]:
-            if len(segments) > 1 and empty is not segments[0]:
-                segments.remove(empty)
-                remove_segment(self._fs, empty)
+        segments = self._without_failed_rolls(segments)
         while len(segments) > 1 and segments[1].base_offset <= log_start:
             remove_segment(self._fs, segments.pop(0))
         for segment, following in pairwise(segments):
             segment.next_offset = following.base_offset
         return segments
+
+    def _without_failed_rolls(self, segments: list[Segment]) -> list[Segment]:
+        """A roll that failed may have left an empty segment, and the one before it has grown since:
+        that one ends behind where the empty one begins. An empty one that begins where the one
+        before it ends stays: it is what tells that one to be sealed, and maybe compacted."""
+        kept: list[Segment] = []
+        for segment in segments:
+            if not segment.size and kept and self._end_of(kept[-1])[1] > segment.base_offset:
+                remove_segment(self._fs, segment)
+            else:
+                kept.append(segment)
+        return kept
 
     def _found(self, base_offset: int) -> Segment:
         """A segment as its files are; its end offset is not known yet."""

@@ -305,3 +305,24 @@ def test_a_segment_file_that_a_failed_roll_left_costs_no_record(unlink_fails: bo
     assert partition.values() == [b"a" * 10_000, b"c", b"d"]
     assert partition.log.recovery_notes == []
     assert partition.put(b"e") == 3
+
+
+def test_an_empty_segment_that_follows_a_compacted_one_stays() -> None:
+    """Without it the compacted one would be the last, in which a gap between offsets is damage."""
+    partition = Partition(segment_bytes=str(16 << 10))
+    for value in (b"a", b"b", b"c"):
+        partition.put(value)
+    writer = partition.log._writer
+    with writer._lock:
+        writer._roll(1)
+    writer.flush_now()
+    partition.memory.kill()
+    content = partition.content(FIRST)
+    first = len(content) // 3
+    partition.damage(FIRST, 0, content[first:])
+    partition.memory.open(f"{DIRECTORY}/{FIRST}").truncate(2 * first)
+    partition.memory.unlink(f"{DIRECTORY}/{FIRST.replace('.log', '.crc')}")
+    partition.reopen()
+    assert partition.read() == [(1, b"b"), (2, b"c")]
+    assert partition.files(".quarantine") == []
+    assert partition.put(b"d") == 3

@@ -250,6 +250,9 @@ class TopicTable:
     def _create_logs(
         self, topic: Topic, config: TopicConfig, partitions: range
     ) -> list[PartitionLog]:
+        # Once a record of the catalog is in doubt nothing may take the place of the directories
+        # that it speaks of: the next opening may find it.
+        self._catalog_log.flush()
         try:
             for partition in partitions:
                 self._set_aside_leftover(partition_directory(topic.name, partition))

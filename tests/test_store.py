@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from logstore.api import (
     TopicPartition,
     TopicSpec,
 )
-from logstore.catalog import OFFSETS_TOPIC
+from logstore.catalog import CATALOG_TOPIC, OFFSETS_TOPIC
 from logstore.config import StoreConfig
 from logstore.errors import (
     BatchChecksumError,
@@ -35,6 +35,7 @@ from logstore.errors import (
     LogStoreError,
     OffsetOutOfRangeError,
     StaleMemberEpochError,
+    StorageFailedError,
     StoreClosedError,
     StoreLockedError,
     TopicExistsError,
@@ -45,6 +46,7 @@ from logstore.errors import (
 from logstore.journal import java_string_hash, replay
 from logstore.record import decode_records, encode_batch, iter_batches
 from logstore.store import LocalLogStore
+from logstore.testing import MemoryFileSystem
 
 LIMIT = 1 << 20
 
@@ -497,3 +499,27 @@ def test_a_replay_gets_past_a_batch_whose_last_record_was_compacted_away(tmp_pat
         assert found[0] == (b"a", b"1")
         assert 2 < len(found) < 10
         assert set(found[1:]) == {(b"b", b"2" * 2000)}
+
+
+@pytest.mark.parametrize("how", [MemoryFileSystem.kill, MemoryFileSystem.power_loss])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_creation_in_doubt_is_not_repeated_under_another_id(
+    seed: int, how: Callable[[MemoryFileSystem], None]
+) -> None:
+    """The catalog's sync failed: whether it has the topic is not known before the next opening, and
+    what it may have must find its directory then."""
+    fs = MemoryFileSystem(seed)
+    store = LocalLogStore.open("store", fs=fs)
+    fs.inject("sync", path_contains=CATALOG_TOPIC)
+    for _ in range(2):
+        with pytest.raises(StorageFailedError):
+            store.create_topic(TopicSpec("t"))
+    with pytest.raises(StorageFailedError):
+        store.init_producer("x")
+    how(fs)
+    store = LocalLogStore.open("store", fs=fs)
+    if "t" not in {topic.name for topic in store.describe_topics()}:
+        store.create_topic(TopicSpec("t"))
+    assert store.append("t", 0, encode_batch([b"v"])).result(5).base_offset == 0
+    store.init_producer("x")
+    store.close()

@@ -29,6 +29,7 @@ from tests.simulator.world import GONE, World
 
 IN_FLIGHT_MAX = 5
 VALUE_BYTES = (0, 20, 100, 700, 2_500)
+UNUSUAL_VALUE_BYTES = (0, 100, 5_000, 9_000, 12_000)
 TOMBSTONES = 0.1  # the share of records without a value
 ACK_LOST = 0.05  # the chance that an answer does not reach its producer
 # Nothing was stored by the attempt that was answered so.
@@ -47,7 +48,8 @@ class Numbers:
         values = []
         for _ in range(world.chance.choice((1, 1, 2, 4))):
             self.records += 1
-            filler = bytes([48 + self.records % 70]) * world.chance.choice(VALUE_BYTES)
+            sizes = UNUSUAL_VALUE_BYTES if world.is_unusual else VALUE_BYTES
+            filler = bytes([48 + self.records % 70]) * world.chance.choice(sizes)
             if world.chance.random() < TOMBSTONES:
                 filler = TOMBSTONE
             world.records += 1

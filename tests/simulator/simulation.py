@@ -252,7 +252,7 @@ class Simulation:
         chance = self.world.chance
         configs = {
             "durability": chance.choice(("fsync", "fsync", "page_cache")),
-            "segment_bytes": str(16 << 10),
+            "segment_bytes": str((1 << 20) if self.world.is_unusual else (16 << 10)),
             "index_interval_bytes": str(chance.choice((64, 300, 4096))),
         }
         if chance.random() < 0.2:
@@ -325,6 +325,8 @@ class Simulation:
 
     def _inject(self) -> None:
         trouble.inject_one(self.world)
+        if self.world.is_unusual:  # some faults are of calls that only this makes
+            self._change_topics()
         self._trouble_left = self.world.chance.choice((1, 3, 10))
 
     def _fill_disk(self) -> None:

@@ -30,15 +30,20 @@ FAULTS = (
     ("make_directory", errno.ENOSPC, 2),
     ("remove_tree", errno.EIO, 1),
 )
+SELDOM_CALLED = ("make_directory", "remove_tree")
+UNUSUAL_WEIGHT = 40  # over the usual one
 
 
 def inject_one(world: World) -> None:
     chance = world.chance
     world.is_troubled = True
-    operation, error, _ = chance.choices(FAULTS, [weight for *_, weight in FAULTS])[0]
+    weights = [UNUSUAL_WEIGHT // weight if world.is_unusual else weight for *_, weight in FAULTS]
+    operation, error, _ = chance.choices(FAULTS, weights)[0]
     path = chance.choice(PATHS)
     times = chance.choice((1, 1, 2, 5, None))
     after = chance.choice((0, 0, 1, 3, 8))
+    if world.is_unusual and operation in SELDOM_CALLED:
+        path, times, after = "", None, 0
     world.fs.inject(operation, error, path_contains=path, times=times, after=after)
     name = errno.errorcode[error]
     world.history.add(Trouble(f"{operation} {name} {path!r} after={after} times={times}"))

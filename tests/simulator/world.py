@@ -41,6 +41,7 @@ from tests.simulator.history import (
 )
 
 DECOMPRESSED_BYTES_MAX = 1 << 20
+UNUSUAL = 16
 GONE = (UnknownTopicError, UnknownPartitionError)
 
 
@@ -66,6 +67,8 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
+        # One in so many has larger segments and records, and the faults that are rare elsewhere.
+        self.is_unusual = seed % UNUSUAL == UNUSUAL - 1
         self.fs = MemoryFileSystem(self.chance.getrandbits(32), strict=self.chance.random() < 0.8)
         self.clock = ManualClock()
         self.history = History(seed)

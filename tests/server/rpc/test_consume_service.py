@@ -107,7 +107,7 @@ def test_a_batch_larger_than_a_message_is_the_partitions_error(memory: MemorySto
     rpc = RpcConfig(message_bytes_max=256 * 1024, consume_message_bytes=1024)
     with InProcessServer(memory, rpc=rpc) as server, Stubs(server.address) as stubs:
         stubs.create("t")
-        memory.append("t", 0, batch(bytes(300 * 1024)))
+        memory.append("t", 0, batch(bytes(300 * 1024))).result(TIMEOUT)
         for record_format in (common.RECORD_FORMAT_BATCHES, common.RECORD_FORMAT_RECORDS):
             request = fetch(format=record_format)
             (item,) = stubs.consume.Fetch(request, timeout=TIMEOUT).partitions

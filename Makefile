@@ -48,8 +48,10 @@ test-pure: $(READY)
 	$(BIN)/python -m pytest -q -n $(JOBS) -p tests.support.pure_codec tests/log tests/test_store.py
 
 bench: $(READY)
-	$(BIN)/python -m pytest -q -s --benchmark-enable benchmarks/micro
-	$(BIN)/python -m benchmarks.macro
+	status=0; \
+	$(BIN)/python -m pytest -q -s --benchmark-enable benchmarks/micro || status=1; \
+	$(BIN)/python -m benchmarks.macro || status=1; \
+	exit $$status  # a limit that is missed hides no figure
 
 demo: $(READY)
 	$(BIN)/logstore demo

@@ -83,7 +83,7 @@ class PartitionCleaner:
         """Of what may be cleaned now the share that was not yet; 0 if nothing is to be cleaned, 1
         if tombstones or markers have had their time.
 
-        Raises StorageFailedError.
+        Raises StorageFailedError, DiskFullError.
         """
         now_ms = self._clock.now_ms()
         source = self._cleanable(now_ms)
@@ -99,7 +99,10 @@ class PartitionCleaner:
         if not config.is_compacted or self._writer.is_ending or self._is_damaged:
             return None
         if self._cleaned_offset is None:
-            self._cleaned_offset = read_cleaned_offset(self._fs, self._directory)
+            try:
+                self._cleaned_offset = read_cleaned_offset(self._fs, self._directory)
+            except OSError as error:
+                raise storage_error(error, "read the cleaned offset of", self._directory) from error
         return cleanable(
             self._writer.sealed_segments(),
             stable_offset=min(self._view.stable_offset, self._writer.flushed),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Generator
 
@@ -10,6 +11,7 @@ from logstore.config import StoreConfig
 from logstore.errors import CorruptDataError
 from logstore.log import Cleaner
 from logstore.log.cleaner import STEP_BYTES
+from logstore.log.format import CLEANED_FILE
 from logstore.record import encode_batch
 from logstore.store import LocalLogStore
 from logstore.testing import ManualClock, MemoryFileSystem
@@ -90,6 +92,21 @@ def test_a_cleaning_that_fails_does_not_hold_up_the_others() -> None:
     assert good.log.cleaner.dirty_ratio() == 0
     cleaner.begin()
     assert not cleaner.is_busy
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
+def test_a_cleaned_offset_that_cannot_be_read_holds_up_no_other_partition(error: int) -> None:
+    bad, good = dirty(2, clean_segments=3), dirty(1)
+    bad.close_and_open()
+    cleaner = Cleaner(lambda: [bad.log, good.log], secret=SECRET)
+    bad.memory.inject("open", error, path_contains=CLEANED_FILE)
+    cleaner.begin()
+    finish(cleaner)
+    assert cleaner.cleaned == 1
+    assert good.log.cleaner.dirty_ratio() == 0
+    cleaner.begin()  # it can be read by now
+    finish(cleaner)
+    assert cleaner.cleaned == 2
 
 
 def test_looking_again_does_not_begin_the_cleaning_that_runs_anew() -> None:

@@ -19,10 +19,11 @@ LONG = {
 }
 # Modules whose tests have another name than theirs, and where those are.
 TESTED_BY = {
-    "logstore/api.py": "values and protocols; every test of a store uses them",
+    "logstore/api/classic_groups.py": "values; tests/group/test_classic_group.py",
+    "logstore/api/groups.py": "values; every test of a group uses them",
+    "logstore/api/topics.py": "values; every test of a store uses them",
     "logstore/fetching.py": "tests/test_store.py",
     "logstore/flush_wait.py": "tests/test_store.py",
-    "logstore/group/classic_values.py": "values; tests/group/test_classic_group.py",
     "logstore/topic_table.py": "tests/test_store.py",
     "logstore/log/faults.py": "tests/log/test_partition_log.py: a full disk, a failed write",
     "logstore/log/format.py": "constants; tests/log/test_recovery.py reads what they lay out",

@@ -32,19 +32,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from logstore.config import GroupConfig
-from logstore.errors import (
-    FencedInstanceError,
-    GroupFullError,
-    GroupKindError,
-    IllegalGenerationError,
-    InvalidRequestError,
-    LogStoreError,
-    MemberIdRequiredError,
-    RebalanceInProgressError,
-    UnknownMemberError,
-)
-from logstore.group.classic_values import (
+from logstore.api import (
     NO_GENERATION,
     ClassicGroupInfo,
     ClassicHeartbeat,
@@ -56,6 +44,18 @@ from logstore.group.classic_values import (
     ClassicSync,
     ClassicSynced,
     JoinedMember,
+)
+from logstore.config import GroupConfig
+from logstore.errors import (
+    FencedInstanceError,
+    GroupFullError,
+    GroupKindError,
+    IllegalGenerationError,
+    InvalidRequestError,
+    LogStoreError,
+    MemberIdRequiredError,
+    RebalanceInProgressError,
+    UnknownMemberError,
 )
 
 # How long a new member may wait for its first generation; its client may be gone for long.

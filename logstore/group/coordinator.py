@@ -20,6 +20,13 @@ from typing import Any, Protocol, TypeVar
 
 from logstore.api import (
     EPOCH_LEAVE,
+    ClassicGroupInfo,
+    ClassicHeartbeat,
+    ClassicJoin,
+    ClassicJoined,
+    ClassicLeave,
+    ClassicSync,
+    ClassicSynced,
     CommittedOffset,
     GroupAssignment,
     GroupHeartbeat,
@@ -44,15 +51,6 @@ from logstore.errors import (
 )
 from logstore.group import describing
 from logstore.group.classic_group import ClassicGroup, Reply
-from logstore.group.classic_values import (
-    ClassicGroupInfo,
-    ClassicHeartbeat,
-    ClassicJoin,
-    ClassicJoined,
-    ClassicLeave,
-    ClassicSync,
-    ClassicSynced,
-)
 from logstore.group.consumer_group import ConsumerGroup
 from logstore.group.describing import Group
 from logstore.group.epochs import KnownGroup, epoch_record, epoch_tombstone, replay_epoch

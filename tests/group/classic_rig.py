@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from logstore.config import GroupConfig
-from logstore.errors import LogStoreError
-from logstore.group.classic_group import ClassicGroup, Reply
-from logstore.group.classic_values import (
+from logstore.api import (
     ClassicHeartbeat,
     ClassicJoin,
     ClassicJoined,
@@ -16,6 +13,9 @@ from logstore.group.classic_values import (
     ClassicSync,
     ClassicSynced,
 )
+from logstore.config import GroupConfig
+from logstore.errors import LogStoreError
+from logstore.group.classic_group import ClassicGroup, Reply
 
 SESSION = 10.0
 REBALANCE = 30.0

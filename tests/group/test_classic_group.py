@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from logstore.api import ClassicProtocol, JoinedMember
 from logstore.errors import (
     GroupFullError,
     GroupKindError,
@@ -14,7 +15,6 @@ from logstore.errors import (
     UnknownMemberError,
 )
 from logstore.group.classic_group import ID_LENGTH_MAX, NEW_MEMBER_TIMEOUT, PROTOCOLS_MAX
-from logstore.group.classic_values import ClassicProtocol, JoinedMember
 from tests.group.classic_rig import (
     RANGE,
     REBALANCE,

@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from logstore.api import ClassicJoined, ClassicSynced
 from logstore.errors import (
     FencedInstanceError,
     GroupFullError,
@@ -23,7 +24,6 @@ from logstore.errors import (
     RebalanceInProgressError,
     UnknownMemberError,
 )
-from logstore.group.classic_values import ClassicJoined, ClassicSynced
 from tests.group.classic_rig import RANGE, REBALANCE, SESSION, STICKY, ClassicRig, new_rig
 
 REJOIN = (UnknownMemberError, IllegalGenerationError, RebalanceInProgressError)

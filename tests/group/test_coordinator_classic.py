@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from logstore.api import GroupHeartbeat, GroupKind, OffsetToCommit, TopicPartition
+from logstore.api import (
+    ClassicHeartbeat,
+    ClassicJoin,
+    ClassicJoined,
+    ClassicLeave,
+    ClassicSync,
+    ClassicSynced,
+    GroupHeartbeat,
+    GroupKind,
+    OffsetToCommit,
+    TopicPartition,
+)
 from logstore.config import GroupConfig
 from logstore.errors import (
     GroupKindError,
@@ -18,14 +29,6 @@ from logstore.errors import (
     RebalanceInProgressError,
     StoreClosedError,
     UnknownMemberError,
-)
-from logstore.group.classic_values import (
-    ClassicHeartbeat,
-    ClassicJoin,
-    ClassicJoined,
-    ClassicLeave,
-    ClassicSync,
-    ClassicSynced,
 )
 from logstore.group.coordinator import GroupCoordinator
 from logstore.group.offset_records import ClassicGroupKey, GroupKey, decode_key

@@ -21,7 +21,7 @@ from logstore.v1 import consume_service_pb2 as consume
 from tests.server.rpc.stubs import Requests, Stubs
 from tests.support.server_process import ServerProcess
 from tests.support.tcp_proxy import Proxy
-from tests.torture import traffic as clients
+from tests.torture import asking
 from tests.torture.canary import Canary, is_unnoticed, memory_bytes, show
 from tests.torture.checker import check_claims, check_log, check_ownership
 from tests.torture.ledger import GroupLedger, OwnershipLedger
@@ -77,7 +77,7 @@ class BadClientRun:
                 canary.stopping.set()
                 canary.join(90)
                 traffic.stop_writers()
-                clients.wait_for_group(self._server.address, TOPIC, PARTITIONS)
+                asking.wait_for_group(self._server.address, TOPIC, PARTITIONS, traffic)
                 traffic.stop_members()
             self._check(traffic)
         return self.outcome
@@ -172,8 +172,8 @@ class BadClientRun:
 
     def _check(self, traffic: Traffic) -> None:
         everyone = Traffic([*traffic.writers, *self._gone], [], self._group)
-        claims = clients.take_claims(self._server.address, TOPIC, PARTITIONS, everyone)
-        stored = clients.read_all(self._server.address, TOPIC, PARTITIONS)
+        claims = asking.take_claims(self._server.address, TOPIC, PARTITIONS, everyone)
+        stored = asking.read_all(self._server.address, TOPIC, PARTITIONS)
         violations = self.outcome.violations
         violations.extend(check_claims(claims, stored))
         violations.extend(check_log(everyone.ledgers, stored))

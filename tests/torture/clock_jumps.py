@@ -13,8 +13,8 @@ from pathlib import Path
 
 import logstore
 from tests.support.server_process import ServerProcess
+from tests.torture import asking, transforms
 from tests.torture import traffic as clients
-from tests.torture import transforms
 from tests.torture.checker import check_claims, check_log, check_ownership
 from tests.torture.ledger import GroupLedger, OwnershipLedger
 from tests.torture.report import Outcome
@@ -78,7 +78,7 @@ class ClockJumpRun:
                     self.outcome.add("jumps")
                 traffic.stop_writers()
                 for group in (clients.GROUP, transforms.GROUP):
-                    clients.wait_for_group(address, TOPIC, PARTITIONS, group)
+                    asking.wait_for_group(address, TOPIC, PARTITIONS, traffic, group)
                 traffic.stop_members()
             self._check(traffic)
         return self.outcome
@@ -139,10 +139,10 @@ class ClockJumpRun:
 
     def _check(self, traffic: Traffic) -> None:
         address = self._server.address
-        claims = clients.take_claims(address, TOPIC, PARTITIONS, traffic)
-        copied = clients.committed_offsets(address, TOPIC, PARTITIONS, transforms.GROUP)
-        copies = clients.read_all(address, COPIES, PARTITIONS)
-        stored = clients.read_all(address, TOPIC, PARTITIONS)
+        claims = asking.take_claims(address, TOPIC, PARTITIONS, traffic)
+        copied = asking.committed_offsets(address, TOPIC, PARTITIONS, transforms.GROUP)
+        copies = asking.read_all(address, COPIES, PARTITIONS)
+        stored = asking.read_all(address, TOPIC, PARTITIONS)
         violations = self.outcome.violations
         violations.extend(check_claims(claims, stored))
         violations.extend(check_log(traffic.ledgers, stored))

@@ -22,7 +22,7 @@ import logstore
 from logstore.errors import LogStoreError, StorageFailedError
 from logstore.record import encode_batch
 from tests.support.server_process import ServerProcess
-from tests.torture import traffic as clients
+from tests.torture import asking
 from tests.torture.checker import check_claims, check_log, check_ownership
 from tests.torture.ledger import GroupLedger, OwnershipLedger, WriterLedger, make_value
 from tests.torture.report import Outcome
@@ -70,7 +70,7 @@ class FailingSyncRun:
                     tries += 1
                     self._round(traffic)
                 traffic.stop_writers()
-                clients.wait_for_group(self._server.address, TOPIC, PARTITIONS)
+                asking.wait_for_group(self._server.address, TOPIC, PARTITIONS, traffic)
                 traffic.stop_members()
             self._check(traffic)
         self.outcome.violations.extend(self._group.violations)
@@ -180,9 +180,9 @@ class FailingSyncRun:
                 self.outcome.require(error is None, "not mended by a restart", repr(error))
 
     def _check(self, traffic: Traffic) -> None:
-        claims = clients.take_claims(self._server.address, TOPIC, PARTITIONS, traffic)
+        claims = asking.take_claims(self._server.address, TOPIC, PARTITIONS, traffic)
         claims.places[PROBE] = self._probe.places[:]
-        stored = clients.read_all(self._server.address, TOPIC, PARTITIONS)
+        stored = asking.read_all(self._server.address, TOPIC, PARTITIONS)
         self.outcome.add("full reads")
         self.outcome.violations.extend(check_claims(claims, stored))
         self.outcome.violations.extend(check_log([*traffic.ledgers, self._probe], stored))

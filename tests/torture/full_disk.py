@@ -6,6 +6,10 @@
 
 Space returns by a file removed (somebody else's), by delete_records, or after a SIGKILL and a
 start on the full disk. Nobody tells the writers or the server; they find out.
+
+The source is deleted once it is copied, and to be copied takes room. So that a slow machine does
+not end with a disk full of what is still to be copied, from which nothing can go: the writers are
+at most LAG_RECORDS_MAX ahead of the copies, and the disk is filled again when those are there.
 """
 
 from __future__ import annotations
@@ -21,8 +25,8 @@ import logstore
 from logstore.errors import DiskFullError, LogStoreError
 from logstore.record import encode_batch
 from tests.support.server_process import ServerProcess
+from tests.torture import asking, transforms
 from tests.torture import traffic as clients
-from tests.torture import transforms
 from tests.torture.checker import Stored, check_claims, check_log, check_ownership
 from tests.torture.ledger import GroupLedger, OwnershipLedger, WriterLedger, make_value
 from tests.torture.report import Outcome
@@ -36,11 +40,15 @@ PARTITIONS = 2
 MIB = 1 << 20
 DISK_BYTES = 16 * MIB
 BALLAST_BYTES = 4 * MIB
-ROOM_BYTES = 2 * PARTITIONS * MIB  # a segment's allocation ahead for each partition that is written
-SHRINKS_MAX = 10
-CONFIGS = {"segment_bytes": str(MIB)}
+SEGMENT_BYTES = MIB // 2
+# A segment's allocation ahead for each partition that is written.
+ROOM_BYTES = 2 * PARTITIONS * SEGMENT_BYTES
+CONFIGS = {"segment_bytes": str(SEGMENT_BYTES)}
 PROBE = 90  # its number as a writer
-WRITE_PAUSE = 0.05  # seconds, so that the transformer keeps up
+PROBE_BYTES, VALUE_BYTES_MAX = 3000, 4000
+WRITE_PAUSE = 0.05  # seconds
+LAG_RECORDS_MAX = 600  # 1.2 MB
+CATCH_UP_SECONDS_MAX = 120.0
 FILL_SECONDS_MAX = 60.0
 RESUMED_RECORDS = 100
 RESUME_SECONDS_MAX = 20.0
@@ -81,9 +89,11 @@ class FullDiskRun:
                     for number in range(cycles):
                         self._cycle(traffic, WAYS[number % len(WAYS)])
                         self.outcome.add("full-disk cycles")
+                    self._ballast.unlink()
                     traffic.stop_writers()
+                    address = self._server.address
                     for group in (clients.GROUP, transforms.GROUP):
-                        clients.wait_for_group(self._server.address, TOPIC, PARTITIONS, group)
+                        asking.wait_for_group(address, TOPIC, PARTITIONS, traffic, group)
                     traffic.stop_members()
                 self._check(traffic, "at the end")
             self.outcome.violations.extend(self._group.violations)
@@ -99,15 +109,23 @@ class FullDiskRun:
     def _traffic(self) -> Traffic:
         address = self._server.address
         writers = [
-            Writer(address, TOPIC, PARTITIONS, number, value_bytes_max=4000, pause=WRITE_PAUSE)
+            Writer(
+                address, TOPIC, PARTITIONS, number, value_bytes_max=VALUE_BYTES_MAX,
+                pause=WRITE_PAUSE, is_held=self._is_ahead,
+            )
             for number in range(2)
-        ]
+        ]  # fmt: skip
+        self._ledgers = [self._probe, *(writer.ledger for writer in writers)]
         member = Member(
             address, TOPIC, "member", self._group, self._ownership, lambda: self._runs,
             commit_seconds=1.0,
         )  # fmt: skip
         self._transformer = Transformer(address, TOPIC, COPIES, 0, self._seed)
         return Traffic(writers, [member, self._transformer], self._group)
+
+    def _is_ahead(self) -> bool:
+        sent = sum(len(ledger.places) for ledger in self._ledgers)
+        return sent - sum(list(self._transformer.copied.values())) > LAG_RECORDS_MAX
 
     # --- one cycle --------------------------------------------------------------------------
 
@@ -127,12 +145,21 @@ class FullDiskRun:
         self._say(
             f"{self._kind}: full at {stored} records; {way}; writes again after {took or -1:.1f} s"
         )
-        for _ in range(SHRINKS_MAX):  # until the copies are so far that some of it can go
+        self._catch_up(traffic, way)
+        self._put_ballast()
+
+    def _catch_up(self, traffic: Traffic, way: str) -> None:
+        """Until all but the last is copied, and what can go is gone."""
+        deadline = time.monotonic() + CATCH_UP_SECONDS_MAX
+        while True:
+            is_behind = self._is_ahead()
             self._check(traffic, f"after {way}")
             self._shrink()
-            if self._disk.free_bytes() > ROOM_BYTES // 2:
-                break
-        self._put_ballast()
+            if not is_behind and self._disk.free_bytes() > ROOM_BYTES:
+                return
+            if time.monotonic() > deadline:
+                free = self._disk.free_bytes()
+                raise AssertionError(f"{free} bytes free; no room is made\n{traffic.states()}")
 
     def _fill(self, traffic: Traffic) -> LogStoreError:
         """Until an append is refused; returns the refusal."""
@@ -140,15 +167,20 @@ class FullDiskRun:
         with logstore.connect(self._server.address) as store:
             while time.monotonic() < deadline:
                 traffic.raise_errors()
+                is_ahead = self._is_ahead()
+                if is_ahead and self._disk.free_bytes() > ROOM_BYTES:
+                    time.sleep(0.02)  # the copies come first
+                    continue
                 number = self._probe.sent()
-                batch = encode_batch([make_value(PROBE, number, 3000)])
+                batch = encode_batch([make_value(PROBE, number, PROBE_BYTES)])
                 try:
                     stored = store.log_store.append(TOPIC, number % PARTITIONS, batch).result(30)
                 except DiskFullError as error:
                     self._probe.refused(number)
                     return error
                 self._probe.stored(number, number % PARTITIONS, stored.base_offset)
-                time.sleep(0.02)
+                if not is_ahead:  # else the copies wait for room, and the writers for the copies
+                    time.sleep(0.02)
         raise AssertionError(
             f"{self._kind} is not full after {FILL_SECONDS_MAX} s; "
             f"{self._disk.free_bytes()} bytes are free"
@@ -157,12 +189,12 @@ class FullDiskRun:
     def _check(self, traffic: Traffic, when: str) -> int:
         address = self._server.address
         writers = Traffic([*traffic.writers], [], self._group)
-        claims = clients.take_claims(address, TOPIC, PARTITIONS, writers)
+        claims = asking.take_claims(address, TOPIC, PARTITIONS, writers)
         claims.places[PROBE] = self._probe.places[:]
-        copied = clients.committed_offsets(address, TOPIC, PARTITIONS, transforms.GROUP)
+        copied = asking.committed_offsets(address, TOPIC, PARTITIONS, transforms.GROUP)
         # What is behind an open transaction stays unread: on a full disk it cannot end.
-        copies = clients.read_all(address, COPIES, PARTITIONS, seconds=60, idle_seconds=2)
-        stored = clients.read_all(address, TOPIC, PARTITIONS, seconds=60)
+        copies = asking.read_all(address, COPIES, PARTITIONS, to_the_end=False)
+        stored = asking.read_all(address, TOPIC, PARTITIONS)
         violations = check_claims(claims, stored)
         violations += check_log([*traffic.ledgers, self._probe], stored)
         violations += self._copies.merge(copies) + self._source.merge(stored)
@@ -229,7 +261,7 @@ class FullDiskRun:
         address = self._server.address
         before = self._disk.free_bytes()
         committed = [
-            clients.committed_offsets(address, TOPIC, PARTITIONS, group)
+            asking.committed_offsets(address, TOPIC, PARTITIONS, group)
             for group in (clients.GROUP, transforms.GROUP)
         ]
         with logstore.connect(address) as store:

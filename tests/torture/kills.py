@@ -18,8 +18,8 @@ from pathlib import Path
 
 import logstore
 from tests.support.server_process import ServerProcess
+from tests.torture import asking, transforms
 from tests.torture import traffic as clients
-from tests.torture import transforms
 from tests.torture.checker import check_claims, check_log, check_ownership
 from tests.torture.ledger import GroupLedger, OwnershipLedger, Violation
 from tests.torture.report import Outcome
@@ -70,7 +70,7 @@ class KillRun:
                         self._audit(traffic)
                 traffic.stop_writers()
                 for group in (clients.GROUP, transforms.GROUP):
-                    clients.wait_for_group(self._server.address, TOPIC, PARTITIONS, group)
+                    asking.wait_for_group(self._server.address, TOPIC, PARTITIONS, traffic, group)
                 traffic.stop_members()
             self._finish(traffic)
             self._server.kill()
@@ -111,7 +111,7 @@ class KillRun:
             self.outcome.add("kills while starting")
         self._runs += 1
         self._server.start()
-        committed = clients.committed_offsets(self._server.address, TOPIC, PARTITIONS)
+        committed = asking.committed_offsets(self._server.address, TOPIC, PARTITIONS)
         self._group.found_committed(floors, dict(enumerate(committed)))
         traffic.raise_errors()
 
@@ -128,10 +128,10 @@ class KillRun:
 
     def _audit(self, traffic: Traffic) -> None:
         address = self._server.address
-        claims = clients.take_claims(address, TOPIC, PARTITIONS, traffic)
-        copied = clients.committed_offsets(address, TOPIC, PARTITIONS, transforms.GROUP)
-        copies = clients.read_all(address, COPIES, PARTITIONS)
-        stored = clients.read_all(address, TOPIC, PARTITIONS)
+        claims = asking.take_claims(address, TOPIC, PARTITIONS, traffic)
+        copied = asking.committed_offsets(address, TOPIC, PARTITIONS, transforms.GROUP)
+        copies = asking.read_all(address, COPIES, PARTITIONS)
+        stored = asking.read_all(address, TOPIC, PARTITIONS)
         violations = check_claims(claims, stored) + check_log(traffic.ledgers, stored)
         violations += check_copies(copies, stored, copied)
         self.outcome.add("full reads")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import logstore
 from tests.support.server_process import ServerProcess
+from tests.torture import asking, transforms
 from tests.torture import traffic as clients
-from tests.torture import transforms
 from tests.torture.checker import check_claims, check_log, check_ownership
 from tests.torture.lazy_disk import LazyDisk
 from tests.torture.ledger import GroupLedger, OwnershipLedger
@@ -78,7 +78,7 @@ class PowerLossRun:
                     self._audit(traffic)
             traffic.stop_writers()
             for group in (clients.GROUP, transforms.GROUP):
-                clients.wait_for_group(address, TOPIC, PARTITIONS, group)
+                asking.wait_for_group(address, TOPIC, PARTITIONS, traffic, group)
             traffic.stop_members()
         self._audit(traffic)
         self.outcome.violations.extend(self._group.violations)
@@ -106,17 +106,17 @@ class PowerLossRun:
         self.outcome.add("power losses")
         self._runs += 1
         self._server.start()
-        committed = clients.committed_offsets(self._server.address, TOPIC, PARTITIONS)
+        committed = asking.committed_offsets(self._server.address, TOPIC, PARTITIONS)
         self._group.found_committed(floors, dict(enumerate(committed)))
         took = traffic.wait_for_records(RECORDS_BETWEEN, GO_ON_SECONDS_MAX)
         self.outcome.require(took is not None, "writers do not go on", "after a power loss")
 
     def _audit(self, traffic: Traffic) -> None:
         address = self._server.address
-        claims = clients.take_claims(address, TOPIC, PARTITIONS, traffic)
-        copied = clients.committed_offsets(address, TOPIC, PARTITIONS, transforms.GROUP)
-        copies = clients.read_all(address, COPIES, PARTITIONS)
-        stored = clients.read_all(address, TOPIC, PARTITIONS)
+        claims = asking.take_claims(address, TOPIC, PARTITIONS, traffic)
+        copied = asking.committed_offsets(address, TOPIC, PARTITIONS, transforms.GROUP)
+        copies = asking.read_all(address, COPIES, PARTITIONS)
+        stored = asking.read_all(address, TOPIC, PARTITIONS)
         violations = check_claims(claims, stored) + check_log(traffic.ledgers, stored)
         violations += check_copies(copies, stored, copied)
         self.outcome.violations.extend(violations)

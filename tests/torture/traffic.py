@@ -6,26 +6,23 @@ meet that they should not is kept in `error` and raised by `Traffic.stop`.
 
 from __future__ import annotations
 
-import math
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 
 import logstore
 from logstore.api import TopicPartition
 from logstore.client.consumer import Consumer
 from logstore.client.delivery import Delivery
-from logstore.errors import LogStoreError, StorageFailedError
+from logstore.client.producer import Producer
+from logstore.errors import LogStoreError
 from logstore.remote import RemoteConfig
-from tests.torture.checker import Claims, Stored
-from tests.torture.ledger import (
-    GroupLedger,
-    OwnershipLedger,
-    WriterLedger,
-    make_value,
-)
+from tests.torture.ledger import GroupLedger, OwnershipLedger, WriterLedger, make_value
 
 GROUP = "crew"
 # What a member may meet when the server has forgotten its group's members.
@@ -34,6 +31,7 @@ BURST_RECORDS = 20
 UNANSWERED_MAX = 400  # records of one writer
 VALUE_BYTES_MAX = 400
 DELIVERY_SECONDS = 120.0
+FRAMES_TOLD = 8  # of what a client that stands still is doing
 
 
 class Client(threading.Thread):
@@ -45,22 +43,42 @@ class Client(threading.Thread):
         self.stopping = threading.Event()
         self.error: BaseException | None = None
         self.config = RemoteConfig()
+        self._met: tuple[float, BaseException] | None = None
 
     def run(self) -> None:
         try:
             self.work()
         except BaseException as error:  # raised by Traffic.stop, in the runner's thread
             self.error = error
+            self.met(error)
 
     def work(self) -> None:
         raise NotImplementedError
+
+    def met(self, error: BaseException) -> None:
+        """An error that it goes on after; the last one is told when it stands still."""
+        self._met = time.monotonic(), error
+
+    def state(self) -> str:
+        """What it is doing, and what it met last."""
+        lines = [f"{self.name}: {'runs' if self.is_alive() else 'has ended'}"]
+        if self._met is not None:
+            at, error = self._met
+            lines.append(f"  {time.monotonic() - at:.1f} s ago it met {error!r}")
+        frame = sys._current_frames().get(self.ident or 0)
+        if frame is not None:
+            lines += [
+                f"  {Path(called.filename).name}:{called.lineno} {called.name}"
+                for called in traceback.extract_stack(frame)[-FRAMES_TOLD:]
+            ]
+        return "\n".join(lines)
 
 
 class Writer(Client):
     """Sends bursts, numbered per writer, to all partitions in turn; acks=all, idempotent.
 
-    `pause`: seconds between bursts, which sets the rate. A record that the producer gives up is
-    noted as such, with the error's reason; the writer goes on.
+    `pause`: seconds between bursts, which sets the rate; no burst begins while `is_held`. A record
+    that the producer gives up is noted as such, with the error's reason; the writer goes on.
     """
 
     def __init__(
@@ -73,6 +91,7 @@ class Writer(Client):
         pause: float = 0.02,
         value_bytes_max: int = VALUE_BYTES_MAX,
         delivery_seconds: float = DELIVERY_SECONDS,
+        is_held: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(f"writer-{number}", address)
         self.ledger = WriterLedger(number)
@@ -82,6 +101,7 @@ class Writer(Client):
         self._pause = pause
         self._value_bytes_max = value_bytes_max
         self._delivery_seconds = delivery_seconds
+        self._is_held = is_held
         self._waiting: deque[tuple[int, Delivery]] = deque()
 
     def work(self) -> None:
@@ -92,18 +112,22 @@ class Writer(Client):
             ) as producer,
         ):
             while not self.stopping.is_set():
-                for _ in range(BURST_RECORDS):
-                    number = self.ledger.sent()
-                    size = (number * 131 + self.ledger.writer * 17) % self._value_bytes_max
-                    delivery = producer.send(
-                        self._topic,
-                        value=make_value(self.ledger.writer, number, size),
-                        partition=number % self._partitions,
-                    )
-                    self._waiting.append((number, delivery))
+                if not self._is_held():
+                    self._send_burst(producer)
                 self._collect(UNANSWERED_MAX)
                 self.stopping.wait(self._pause)
             self._collect(0)
+
+    def _send_burst(self, producer: Producer) -> None:
+        for _ in range(BURST_RECORDS):
+            number = self.ledger.sent()
+            size = (number * 131 + self.ledger.writer * 17) % self._value_bytes_max
+            delivery = producer.send(
+                self._topic,
+                value=make_value(self.ledger.writer, number, size),
+                partition=number % self._partitions,
+            )
+            self._waiting.append((number, delivery))
 
     def _collect(self, left_max: int) -> None:
         """Take answers that are here, and wait for more while too many are not."""
@@ -112,6 +136,7 @@ class Writer(Client):
             try:
                 stored = delivery.result(self._delivery_seconds + 60)
             except LogStoreError as error:
+                self.met(error)
                 self.reasons.add(error.reason)
                 self.ledger.gave_up(number)
             else:
@@ -181,6 +206,7 @@ class Member(Client):
                 if offsets:
                     self._commit(consumer, offsets)
             except LogStoreError as error:
+                self.met(error)
                 if not error.retriable and error.reason not in self._tolerated:
                     raise
 
@@ -242,6 +268,9 @@ class Traffic:
             time.sleep(0.02)
         return time.monotonic() - started
 
+    def states(self) -> str:
+        return "\n".join(client.state() for client in (*self.writers, *self.members))
+
     def raise_errors(self) -> None:
         for client in (*self.writers, *self.members):
             if client.error is not None:
@@ -278,78 +307,4 @@ def stop(clients: Sequence[Client]) -> None:
     for client in clients:
         client.join(DELIVERY_SECONDS + 90)
         if client.is_alive():
-            raise AssertionError(f"{client.name} does not end")
-
-
-def committed_offsets(address: str, topic: str, partitions: int, group: str = GROUP) -> list[int]:
-    """Of the group, per partition; 0 where nothing is committed."""
-    with logstore.connect(address) as store:
-        found = {
-            item.partition: max(item.offset, 0)
-            for item in store.committed_offsets(group)
-            if item.topic == topic
-        }
-    return [found.get(partition, 0) for partition in range(partitions)]
-
-
-def take_claims(address: str, topic: str, partitions: int, traffic: Traffic) -> Claims:
-    floors = traffic.group.floors()
-    committed = committed_offsets(address, topic, partitions)
-    traffic.group.found_committed(floors, dict(enumerate(committed)))
-    return Claims(traffic.ledgers, traffic.group, committed)
-
-
-def read_all(
-    address: str,
-    topic: str,
-    partitions: int,
-    *,
-    seconds: float = 300.0,
-    idle_seconds: float = math.inf,
-) -> Stored:
-    """All that is visible when it is called, or comes before nothing comes for `idle_seconds`.
-    Raises AssertionError if that takes too long."""
-    stored = Stored(partitions)
-    with logstore.connect(address) as store, store.consumer() as consumer:
-        infos = store.describe_topic(topic).partitions
-        stored.starts = [info.log_start_offset for info in infos]
-        ends = {
-            info.partition: info.high_watermark
-            for info in infos
-            if info.high_watermark > info.log_start_offset
-        }
-        consumer.assign([(topic, partition) for partition in ends])
-        consumer.seek_to_beginning()
-        deadline = time.monotonic() + seconds
-        heard_at = time.monotonic()
-        while any(consumer.position(topic, partition) < end for partition, end in ends.items()):
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{topic} could not be read to its end in {seconds} s")
-            try:
-                parts = consumer.poll_batch(1.0)
-            except StorageFailedError:  # told at the end of a partition that takes no writes
-                continue
-            if parts:
-                heard_at = time.monotonic()
-            elif time.monotonic() - heard_at > idle_seconds:
-                break
-            for part in parts:
-                for record in part.records:
-                    stored.add(part.partition, record.offset, record.value)
-    return stored
-
-
-def wait_for_group(
-    address: str, topic: str, partitions: int, group: str = GROUP, *, seconds: float = 120.0
-) -> None:
-    """Until the group has committed all that is visible."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with logstore.connect(address) as store:
-            ends = [info.high_watermark for info in store.describe_topic(topic).partitions]
-        committed = committed_offsets(address, topic, partitions, group)
-        if committed == ends:
-            return
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{group} stands at {committed}, the log ends at {ends}")
-        time.sleep(0.1)
+            raise AssertionError(f"a client does not end\n{client.state()}")

@@ -39,6 +39,7 @@ class Transformer(Client):
     ) -> None:
         super().__init__(f"transformer-{number}", address)
         self.counts: Counter[str] = Counter()  # commits, aborts, and errors by their reason
+        self.copied: dict[int, int] = {}  # by partition: the offset up to which it has
         self._source = source
         self._target = target
         self._transactional_id = f"transform-{number}"
@@ -52,6 +53,7 @@ class Transformer(Client):
                 try:
                     self._live(store)
                 except LogStoreError as error:
+                    self.met(error)
                     self.counts[error.reason] += 1
                     if not error.retriable and error.reason not in ENDED:
                         raise
@@ -99,6 +101,8 @@ class Transformer(Client):
                 consumer.seek(part.topic, part.partition, part.records[0].offset)
         else:
             self.counts["transactions"] += 1
+            for part in parts:
+                self.copied[part.partition] = part.records[-1].offset + 1
 
 
 class _OnPurpose(Exception):

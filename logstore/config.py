@@ -1,19 +1,19 @@
 """Configuration as frozen values, checked when they are made; units are in the names.
 
 Topic configs are a table (`TOPIC_CONFIGS`), so that validation, `topic describe` and the
-documentation say the same. Kafka's dotted spelling of a key ("retention.ms") means ours.
+documentation say the same. Kafka's spelling of a key ("retention.ms") means ours (config_names.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
+from logstore.config_names import INT64_MAX, fixed_config, our_name
 from logstore.errors import InvalidConfigError
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 DAY_MS = 24 * 60 * 60 * 1000
-INT64_MAX = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class TopicConfig:
 
 def topic_config_key(given: str) -> ConfigKey:
     """The config of that name, in our spelling or Kafka's. Raises InvalidConfigError."""
-    key = TOPIC_CONFIGS.get(given.replace(".", "_"))
+    key = TOPIC_CONFIGS.get(our_name(given))
     if key is None:
         known = ", ".join(sorted(TOPIC_CONFIGS))
         raise InvalidConfigError(
@@ -193,14 +193,29 @@ def topic_config_key(given: str) -> ConfigKey:
 
 
 def canonical_topic_configs(configs: Mapping[str, str]) -> dict[str, str]:
-    """Check names and values; the same configs under our spelling. Raises InvalidConfigError."""
+    """Check names and values; the same configs under our spelling, without those of Kafka's that
+    have no meaning here. Raises InvalidConfigError."""
     result: dict[str, str] = {}
+    seen: set[str] = set()
     for given, value in configs.items():
-        key = topic_config_key(given)
-        if key.name in result:
-            raise InvalidConfigError(f"config {key.name} is given twice", config=key.name)
-        result[key.name] = str(key.parse(value))
+        fixed = fixed_config(given)
+        name = topic_config_key(given).name if fixed is None else fixed.name
+        if name in seen:
+            raise InvalidConfigError(f"config {name} is given twice", config=name)
+        seen.add(name)
+        if fixed is not None:
+            fixed.check(value)
+        elif given == "flush.ms" and value == str(INT64_MAX):  # Kafka's "the system may decide"
+            result[name] = TOPIC_CONFIGS[name].default
+        else:
+            result[name] = str(TOPIC_CONFIGS[name].parse(value))
     return result
+
+
+def canonical_config_names(names: Iterable[str]) -> set[str]:
+    """The names in our spelling, without those of Kafka's that have no meaning here. Raises
+    InvalidConfigError for one that there is not."""
+    return {topic_config_key(name).name for name in names if fixed_config(name) is None}
 
 
 def _check_range(owner: object, name: str, minimum: float, maximum: float) -> None:

@@ -22,7 +22,12 @@ from logstore import catalog
 from logstore.api import TopicSpec
 from logstore.catalog import CatalogState, Topic
 from logstore.clock import Clock
-from logstore.config import StoreConfig, TopicConfig, canonical_topic_configs, topic_config_key
+from logstore.config import (
+    StoreConfig,
+    TopicConfig,
+    canonical_config_names,
+    canonical_topic_configs,
+)
 from logstore.errors import (
     CorruptDataError,
     InvalidRequestError,
@@ -186,7 +191,7 @@ class TopicTable:
     ) -> OpenTopic:
         catalog.check_topic_name(name)
         changes = canonical_topic_configs(set_configs)
-        resets = {topic_config_key(key).name for key in reset_configs}
+        resets = canonical_config_names(reset_configs)
         with self._lock:
             opened = self.get(name)
             overrides = {

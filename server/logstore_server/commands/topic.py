@@ -185,8 +185,9 @@ def delete(target: Target, names: tuple[str, ...], yes: bool) -> None:
 @command.command()
 @json_option
 def configs(as_json: bool) -> None:
-    """List the configs that a topic can have."""
+    """List the configs that a topic can have. Kafka's names for them are taken too."""
     from logstore.config import TOPIC_CONFIGS
+    from logstore.config_names import kafka_name
 
     keys = sorted(TOPIC_CONFIGS.values(), key=lambda key: key.name)
     if as_json:
@@ -194,6 +195,7 @@ def configs(as_json: bool) -> None:
             [
                 {
                     "name": key.name,
+                    "kafka_name": kafka_name(key.name),
                     "default": key.default,
                     "allowed": key.allowed,
                     "documentation": key.documentation,

@@ -96,3 +96,17 @@ def test_of_several_topics_none_is_deleted_if_one_is_unknown(run: Run) -> None:
 def test_all_configs_are_listed(run: Run) -> None:
     listed = run("topic", "configs").stdout
     assert all(f"{name} (default " in listed for name in TOPIC_CONFIGS)
+
+
+def test_configs_are_taken_under_kafkas_names(run: Run) -> None:
+    given = (
+        "retention.ms=1000",
+        "flush.ms=50",
+        "min.insync.replicas=1",
+        "compression.type=producer",
+    )
+    run("topic", "create", "orders", *(part for config in given for part in ("--config", config)))
+    (topic,) = json.loads(run("topic", "list", "--json").stdout)
+    assert topic["overrides"] == {"retention_ms": "1000", "flush_interval_ms": "50"}
+    refused = run("topic", "alter", "orders", "-c", "min.insync.replicas=2", exit_code=1).stderr
+    assert "one replica of each partition" in " ".join(refused.split())

@@ -14,7 +14,7 @@ What stays of [log start, end), `end` being how far the map reaches:
   horizon to now + delete_retention_ms.
 - nothing of an aborted transaction. A transaction's marker until a cleaning met no batch of the
   transaction any more, and from then on until its own horizon.
-- the last batch of each known producer, if only its header: it tells the sequence.
+- the last batch of each known producer that is on disk, if only its header: it tells the sequence.
 - the last batch of each new segment, if only its header: segments stay without gaps between them.
 
 Invariants
@@ -29,7 +29,7 @@ Invariants
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
@@ -47,7 +47,7 @@ from logstore.log.format import (
     RELATIVE_OFFSET_MAX,
 )
 from logstore.log.key_map import KeyMap
-from logstore.log.producer_state import ProducerEntry
+from logstore.log.producer_state import KnownProducers
 from logstore.log.salvage import FileBytes
 from logstore.log.segment import Segment
 from logstore.log.segment_cache import SegmentCache
@@ -117,7 +117,7 @@ class CleaningJob:
     limits: StoreConfig
     cache: SegmentCache
     now_ms: int
-    producers: Mapping[int, ProducerEntry]
+    producers: KnownProducers
     aborted: Sequence[AbortedTransaction]
     secret: bytes  # of the key map's hash
     # old segments, the new one, offsets of markers that went with all of their transaction
@@ -288,7 +288,7 @@ class _Rules:
             made = self._records(header, batch, size_max)
             if made is not None:
                 return made
-        if not is_last and not self._is_last_of_producer(header):
+        if not is_last and not self._producers.needs(header):
             return None
         return empty_batch(header) if header.record_count else batch
 
@@ -345,7 +345,7 @@ class _Rules:
         is_over = header.base_timestamp <= self._now_ms
         if not is_over:
             self._wait_for(header.base_timestamp)
-        if is_over and not is_last and not self._is_last_of_producer(header):
+        if is_over and not is_last and not self._producers.needs(header):
             self._gone_markers.add(header.base_offset)
             return None
         return batch
@@ -358,14 +358,6 @@ class _Rules:
     def _wait_for(self, horizon_ms: int) -> None:
         if self.next_horizon_ms is None or horizon_ms < self.next_horizon_ms:
             self.next_horizon_ms = horizon_ms
-
-    def _is_last_of_producer(self, header: BatchHeader) -> bool:
-        entry = self._producers.get(header.producer_id)
-        if entry is None:
-            return False
-        if entry.batches:
-            return entry.batches[-1].last_offset == header.last_offset
-        return header.is_control and header.producer_epoch == entry.epoch
 
 
 class _Blocks:

@@ -31,7 +31,7 @@ from logstore.log.faults import fresh, is_no_space, storage_error
 from logstore.log.flush import Flusher, FlushPlan
 from logstore.log.format import LOG_SUFFIX, REPLACING, offset_name
 from logstore.log.log_view import LogView, Published
-from logstore.log.producer_state import NO_OFFSET
+from logstore.log.producer_state import NO_OFFSET, KnownProducers
 from logstore.log.recovery import Recovered
 from logstore.log.segment import Segment, SegmentFiles, create_segment_file
 from logstore.log.segment_cache import SegmentCache
@@ -48,7 +48,7 @@ from logstore.record import (
 )
 
 if TYPE_CHECKING:
-    from logstore.log.producer_state import ProducerEntry, ProducerState
+    from logstore.log.producer_state import ProducerState
 
 SLOT_INTERVAL = 0.001  # seconds between two writes of the slot for appends that are not flushed
 PREFIX_BYTES = 16  # of a batch: base offset, length, leader epoch; written by the log
@@ -206,12 +206,15 @@ class LogWriter:
     def _put(
         self, segment: Segment, files: SegmentFiles, buffers: list[bytes | memoryview], size: int
     ) -> None:
-        """A write that fails may have written everything but a last byte that is zero: without
-        its header it is no batch, whoever finds it after a crash."""
+        """A write that fails may have written everything but last bytes that are zero, and the file
+        held zeros there: then the batch is whole, and a crash may bring it back whatever is done
+        about it. So it counts as written. Of any other rest no byte is a batch."""
         segment.reserve(files, segment.size + size, self.config.segment_bytes)
         try:
             files.log.write(buffers, segment.size)
-        except OSError:
+        except OSError as error:
+            if is_no_space(error) and files.log.read(size, segment.size) == b"".join(buffers):
+                return
             with suppress(OSError):
                 files.log.write([bytes(HEADER_BYTES)], segment.size)
             raise
@@ -493,10 +496,10 @@ class LogWriter:
         with self._lock:
             self._fail(error)
 
-    def producers(self) -> dict[int, ProducerEntry]:
+    def producers(self) -> KnownProducers:
         """What is known of each now."""
         with self._lock:
-            return self._producers.entries()
+            return KnownProducers(self._producers.entries(), self.flushed, self.end)
 
     def expire_producers(self, keep_ms: int) -> int:
         """See ProducerState.expire."""

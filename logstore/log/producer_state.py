@@ -35,7 +35,7 @@ Snapshot file, big-endian: Kafka's layout (so its tools read it), then what Kafk
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import crc32c
@@ -74,6 +74,27 @@ class ProducerEntry(NamedTuple):
     batches: tuple[SeenBatch, ...]  # oldest first; empty after a marker of a new epoch
     open_since: int = NO_OFFSET  # first offset of its open transaction
     used_ms: int = -1  # monotonic, when it last wrote; -1: before the log was opened
+
+
+class KnownProducers(NamedTuple):
+    """All of a partition, as they were when it was flushed up to `flushed_offset`."""
+
+    entries: Mapping[int, ProducerEntry]
+    flushed_offset: int
+    end_offset: int
+
+    def needs(self, header: BatchHeader) -> bool:
+        """Whether the batch, which is on disk, tells its producer's last sequence, or would if a
+        crash took what is not. Too many may be needed, never too few."""
+        entry = self.entries.get(header.producer_id)
+        if entry is None:
+            return False
+        for batch in reversed(entry.batches):
+            if batch.last_offset < self.flushed_offset:
+                return batch.last_offset == header.last_offset
+        if entry.batches or self.flushed_offset < self.end_offset:
+            return True  # the last one that is on disk is not known any more
+        return header.is_control and header.producer_epoch == entry.epoch
 
 
 class ProducerState:

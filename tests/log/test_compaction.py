@@ -329,6 +329,46 @@ def test_the_last_batch_of_a_producer_stays_as_a_header_so_that_its_sequence_doe
     assert 2 not in [header.base_offset for header in kept], "another is its last now"
 
 
+@pytest.mark.parametrize(("in_flight", "kept"), [(1, [1]), (4, [1]), (5, [0, 1])])
+def test_so_does_the_last_that_is_on_disk_while_later_ones_are_not(
+    in_flight: int, kept: list[int]
+) -> None:
+    """A power loss may take them; sent again, they must not leave a gap behind an older one. Of
+    five batches at most the place is known."""
+    partition = CompactedPartition()
+    for sequence in range(2):
+        partition.send((b"k", b"%d" % sequence), **PRODUCER, base_sequence=sequence)
+    partition.send((b"k", b"other"))
+    partition.fill(2)
+    for sequence in range(2, 2 + in_flight):
+        partition.send((b"k", b"%d" % sequence), **PRODUCER, base_sequence=sequence)
+    partition.clean()
+    headers = [header for header, _ in partition.batches() if header.producer_id == 9]
+    assert [(header.base_sequence, header.record_count) for header in headers] == [
+        (sequence, 0) for sequence in kept
+    ]
+
+
+def test_and_that_of_an_epoch_whose_end_is_not_on_disk() -> None:
+    partition = CompactedPartition(durability="page_cache", delete_retention_ms="0")
+    partition.send((b"k", b"1"), **PRODUCER, base_sequence=0, is_transactional=True)
+    end_transaction(partition, Marker.COMMIT)
+    partition.send((b"k", b"other"))
+    partition.fill(2)
+    marker = encode_marker(Marker.ABORT, producer_id=9, producer_epoch=1, timestamp_ms=0)
+    partition.log.append(marker, validated=True)
+    partition.clean()
+    sequences = [
+        header.base_sequence for header, _ in partition.batches() if header.producer_id == 9
+    ]
+    assert 0 in sequences
+    partition.flusher.run_round()
+    partition.fill(1)
+    partition.clean()
+    headers = [header for header, _ in partition.batches() if header.producer_id == 9]
+    assert all(header.is_control for header in headers), "the last marker tells of it now"
+
+
 def test_records_of_aborted_transactions_go_and_take_no_committed_ones_with_them() -> None:
     partition = CompactedPartition()
     partition.send((b"k", b"committed"))

@@ -110,6 +110,8 @@ class Batch:
     number: int
     transaction: int = 0
     attempts: int = 1  # that may have stored it
+    first_sent: int = 0  # the events of its first and its last attempt
+    last_sent: int = 0
 
 
 class Known(NamedTuple):
@@ -221,6 +223,7 @@ class Checker:
         batch = self._batches.get(event.batch)
         if batch is not None:
             batch.attempts += 1
+            batch.last_sent = self._number
             return
         batch = Batch(
             event.place,
@@ -229,6 +232,8 @@ class Checker:
             event.timestamp,
             event.batch,
             event.transaction,
+            first_sent=self._number,
+            last_sent=self._number,
         )
         self._batches[event.batch] = batch
         for value in event.values:
@@ -382,12 +387,25 @@ class Checker:
         """A tombstone that nobody has seen may have come and gone."""
         if log.tombstones_stay:
             return False
-        key, after = key_of(known.record), self._records[known.record][0].number
+        key, batch = key_of(known.record), self._records[known.record][0]
         return any(
-            batch.number > after and batch.attempts and batch.place == place
-            for batch, value in self._records.values()
-            if is_tombstone(value) and key_of(value) == key
+            is_tombstone(value)
+            and key_of(value) == key
+            and record not in log.offsets
+            and self._may_follow(other, place, batch)
+            for record, (other, value) in self._records.items()
         )
+
+    def _may_follow(self, batch: Batch, place: Place, before: Batch) -> bool:
+        """Whether a batch of which nobody was told where it is may be behind `before`. Producers
+        overtake each other: one sent earlier may have been sent again since."""
+        if batch.place != place or not batch.attempts:
+            return False
+        if batch.transaction and self._transactions[batch.transaction].committed is False:
+            return False
+        if batch.producer == before.producer:
+            return batch.number > before.number
+        return batch.last_sent > before.first_sent
 
     def _came_back(self, event: Read, log: Log, tombstone: int, filled: set[int]) -> None:
         key = key_of(log.known[tombstone].record)

@@ -231,3 +231,28 @@ def test_of_a_compacted_log_the_last_record_of_each_key_stays() -> None:
     assert found(False, (3, B)) == []
     assert found(False, (1, new), (3, B)) == [checker.LOST]  # it came back
     assert found(False, (2, gone)) == [checker.LOST]  # B
+
+
+def test_a_tombstone_in_doubt_may_have_come_and_gone_behind_what_was_sent_after_it() -> None:
+    place = Place("t", "id", 0)
+    record, gone = b"r000000001", b"r000000008" + TOMBSTONE  # of one key
+
+    def found(*events: Event, gone_by: str = "p", again: bool = True) -> list[str]:
+        """`gone` is sent, then `record`, which is acknowledged, then maybe `gone` once more."""
+        history = History(0)
+        history.add(PartitionMade(place, "fsync", compacted=True, tombstones_stay=False))
+        history.add(Sent(0, place, gone_by, (gone,), 1000))
+        history.add(Sent(1, place, "q", (record,), 1000))
+        history.add(acknowledged(1, 0))
+        if again:
+            history.add(Sent(0, place, gone_by, (gone,), 1000))
+        for event in events:
+            history.add(event)
+        history.add(Read("r", place, 0, 2, (), whole=True))
+        return [violation.kind for violation in Checker().check(history)]
+
+    assert found() == []
+    assert found(again=False) == [checker.LOST], "it was sent before"
+    assert found(gone_by="q") == [checker.LOST], "the batches of a producer do not change places"
+    refused = Refused(0, "DISK_FULL", certain=True)
+    assert found(refused, refused) == [checker.LOST]

@@ -56,6 +56,12 @@ class InvalidPatternError(InvalidRequestError):
     reason = "INVALID_PATTERN"
 
 
+class InvalidSessionTimeoutError(InvalidRequestError):
+    """Outside what the store's GroupConfig allows."""
+
+    reason = "INVALID_SESSION_TIMEOUT"
+
+
 class UnknownTopicError(LogStoreError):
     reason = "UNKNOWN_TOPIC"
 
@@ -203,6 +209,12 @@ class GroupNotEmptyError(GroupError):
     """The operation needs a group without members."""
 
     reason = "GROUP_NOT_EMPTY"
+
+
+class GroupReadsTopicError(GroupNotEmptyError):
+    """Members of the group read the topic."""
+
+    reason = "GROUP_READS_TOPIC"
 
 
 class GroupKindError(GroupError):

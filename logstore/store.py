@@ -31,7 +31,7 @@ from logstore.errors import LogStoreError, StoreClosedError
 from logstore.fetching import Fetching
 from logstore.flush_wait import pending_flush
 from logstore.fs import FileSystem, RealFileSystem
-from logstore.group import GroupCoordinator, check_group_id
+from logstore.group import Coordination, GroupCoordinator, check_group_id
 from logstore.journal import Journal
 from logstore.log import Cleaner, UnopenedLog
 from logstore.pending import Pending
@@ -87,6 +87,9 @@ class LocalLogStore:
             self._transactions = self._open_transactions()
             self._groups = self._open_groups(new_id)
             self._transactions.attach_groups(self._groups)
+            self._coordination = Coordination(
+                self._groups, self._check_open, self._announce_deadline
+            )
         except BaseException:
             self._lock_file.release()
             raise
@@ -331,6 +334,10 @@ class LocalLogStore:
         return log.delete_records(log.high_watermark if before_offset == -1 else before_offset)
 
     # --- groups -----------------------------------------------------------------------------
+
+    @property
+    def coordination(self) -> Coordination:
+        return self._coordination
 
     def heartbeat_now(self, heartbeat: GroupHeartbeat) -> GroupAssignment:
         self._check_open()

@@ -20,10 +20,14 @@ LONG = {
 # Modules whose tests have another name than theirs, and where those are.
 TESTED_BY = {
     "logstore/api/classic_groups.py": "values; tests/group/test_classic_group.py",
+    "logstore/api/coordination.py": "values and a protocol; tests/group/test_coordination.py",
     "logstore/api/groups.py": "values; every test of a group uses them",
     "logstore/api/topics.py": "values; every test of a store uses them",
     "logstore/fetching.py": "tests/test_store.py",
     "logstore/flush_wait.py": "tests/test_store.py",
+    "logstore/group/classic_member.py": "tests/group/test_classic_group.py",
+    "logstore/group/consumer_member.py": "tests/group/test_consumer_group.py",
+    "logstore/group/group_table.py": "tests/group/test_coordinator.py",
     "logstore/topic_table.py": "tests/test_store.py",
     "logstore/log/faults.py": "tests/log/test_partition_log.py: a full disk, a failed write",
     "logstore/log/format.py": "constants; tests/log/test_recovery.py reads what they lay out",

@@ -3,7 +3,7 @@
 Two protocols. `LogStore` is what a client needs; LocalLogStore (embedded) and RemoteLogStore
 (over gRPC) implement it, so Producer, Consumer and Admin are written once. `ServedLogStore`
 adds what a listener needs to serve without ever blocking its event loop; only the local store
-implements it.
+implements it. Its `coordination` are the group verbs of Kafka's clients (GroupCoordination).
 
 Offsets count records, timestamps are milliseconds since the epoch (UTC), batches are Kafka
 record batches v2 as bytes. All methods are thread-safe. Errors are those of logstore.errors.
@@ -27,6 +27,13 @@ from logstore.api.classic_groups import (
     ClassicSync,
     ClassicSynced,
     JoinedMember,
+    LeavingMember,
+)
+from logstore.api.coordination import (
+    GroupCoordination,
+    ListedGroup,
+    MemberCommit,
+    OffsetsQuery,
 )
 from logstore.api.groups import (
     EPOCH_JOIN,
@@ -383,6 +390,9 @@ class ServedLogStore(LogStore, Protocol):
         """Call back once, from any thread, when one of the positions may have something new
         (data or an error); at once if it already has."""
         ...
+
+    @property
+    def coordination(self) -> GroupCoordination: ...
 
     def heartbeat_now(self, heartbeat: GroupHeartbeat) -> GroupAssignment:
         """group_heartbeat without waiting."""

@@ -87,13 +87,19 @@ class ClassicHeartbeat:
     instance_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ClassicLeave:
-    """One member; a static one may be named by its instance id alone."""
+class LeavingMember(NamedTuple):
+    """A static one may be named by its instance id alone."""
 
-    group_id: str
     member_id: str = ""
     instance_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassicLeave:
+    """All of them at once, so that those who stay are disturbed once."""
+
+    group_id: str
+    members: tuple[LeavingMember, ...]
 
 
 @dataclass(frozen=True, slots=True)

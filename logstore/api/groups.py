@@ -37,6 +37,7 @@ class GroupHeartbeat:
     subscribed_pattern: str | None = None
     assignor: str | None = None
     owned: tuple[TopicPartition, ...] | None = None
+    may_read_nothing: bool = False  # joins without topics and pattern are in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class MemberInfo:
     subscribed_pattern: str | None
     assigned: tuple[TopicPartition, ...]  # owned now
     target: tuple[TopicPartition, ...]  # to be owned
+    is_classic: bool = False  # speaks Kafka's join and sync; not told over gRPC
 
 
 @dataclass(frozen=True, slots=True)

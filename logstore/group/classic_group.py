@@ -29,8 +29,6 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from logstore.api import (
     NO_GENERATION,
@@ -40,28 +38,24 @@ from logstore.api import (
     ClassicJoined,
     ClassicLeave,
     ClassicMemberInfo,
-    ClassicProtocol,
     ClassicSync,
     ClassicSynced,
     JoinedMember,
+    LeavingMember,
 )
 from logstore.config import GroupConfig
 from logstore.errors import (
     FencedInstanceError,
+    GroupError,
     GroupFullError,
     GroupKindError,
     IllegalGenerationError,
-    InvalidRequestError,
     LogStoreError,
     MemberIdRequiredError,
     RebalanceInProgressError,
     UnknownMemberError,
 )
-
-# How long a new member may wait for its first generation; its client may be gone for long.
-NEW_MEMBER_TIMEOUT = 300.0
-PROTOCOLS_MAX = 100  # of one member
-ID_LENGTH_MAX = 1024
+from logstore.group.classic_member import NEW_MEMBER_TIMEOUT, Member, Reply, check_join
 
 
 class State(enum.StrEnum):
@@ -70,39 +64,6 @@ class State(enum.StrEnum):
     COMPLETING = "completing"
     STABLE = "stable"
     DEAD = "dead"
-
-
-class Reply(NamedTuple):
-    """The answer to the call that waits under `ticket`."""
-
-    ticket: int
-    answer: ClassicJoined | ClassicSynced | LogStoreError
-
-
-@dataclass(slots=True)
-class Member:
-    member_id: str
-    instance_id: str | None
-    client_id: str
-    client_host: str
-    session_timeout: float
-    rebalance_timeout: float
-    protocols: tuple[ClassicProtocol, ...]
-    deadline: float = 0.0
-    assignment: bytes = b""
-    is_new: bool = True  # in no generation yet
-    join_ticket: int | None = None
-    sync_ticket: int | None = None
-
-    def metadata(self, protocol: str) -> bytes:
-        return next((item.metadata for item in self.protocols if item.name == protocol), b"")
-
-    @property
-    def is_waiting(self) -> bool:
-        """Its call is not answered yet, so it need not send heartbeats."""
-        if self.join_ticket is not None:
-            return not self.is_new  # which may wait only so long
-        return self.sync_ticket is not None
 
 
 class ClassicGroup:
@@ -138,6 +99,10 @@ class ClassicGroup:
     @property
     def member_count(self) -> int:
         return len(self._members)
+
+    @property
+    def members(self) -> list[Member]:
+        return list(self._members.values())
 
     @property
     def is_vacant(self) -> bool:
@@ -224,16 +189,32 @@ class ClassicGroup:
         if self._state is State.PREPARING:
             raise self._rebalancing()
 
-    def leave(self, request: ClassicLeave, now: float) -> list[Reply]:
-        """Raises UnknownMemberError, FencedInstanceError."""
-        if request.member_id in self._expected:
-            del self._expected[request.member_id]
-            return self._complete_if_all_joined(now)
-        member_id = request.member_id
-        if not member_id and request.instance_id is not None:
-            member_id = self._static.get(request.instance_id, "")
-        member = self._find(member_id, request.instance_id)
-        return self._drop([member], now)
+    def leave(
+        self, request: ClassicLeave, now: float
+    ) -> tuple[list[LogStoreError | None], list[Reply]]:
+        """The first of the two: for each who leaves, why it cannot (UnknownMemberError,
+        FencedInstanceError)."""
+        outcomes: list[LogStoreError | None] = []
+        gone: dict[str, Member] = {}
+        for leaver in request.members:
+            outcome = None
+            if leaver.member_id in self._expected:
+                del self._expected[leaver.member_id]
+            else:
+                try:
+                    member = self._leaving(leaver)
+                    gone[member.member_id] = member
+                except GroupError as error:
+                    outcome = error
+            outcomes.append(outcome)
+        replies = self._drop(gone.values(), now) if gone else self._complete_if_all_joined(now)
+        return outcomes, replies
+
+    def _leaving(self, leaver: LeavingMember) -> Member:
+        member_id = leaver.member_id
+        if not member_id and leaver.instance_id is not None:
+            member_id = self._static.get(leaver.instance_id, "")
+        return self._find(member_id, leaver.instance_id)
 
     def expire(self, now: float) -> list[Reply]:
         """Drop those whose time is over, and go on without them."""
@@ -248,9 +229,11 @@ class ClassicGroup:
             replies += self._deadline_passed(now)
         return replies
 
-    def check_commit(self, member_id: str, generation: int, now: float) -> None:
+    def check_commit(
+        self, member_id: str, generation: int, now: float, *, instance_id: str | None = None
+    ) -> None:
         """Whether it may commit, which counts as a heartbeat. Raises UnknownMemberError,
-        IllegalGenerationError, RebalanceInProgressError."""
+        FencedInstanceError, IllegalGenerationError, RebalanceInProgressError."""
         if generation <= NO_GENERATION and not member_id:
             if self._members:
                 raise UnknownMemberError(
@@ -258,7 +241,7 @@ class ClassicGroup:
                     group_id=self.group_id,
                 )
             return
-        member = self._find_current(member_id, None, generation)
+        member = self._find_current(member_id, instance_id, generation)
         if self._state is State.COMPLETING:  # what it has now is not assigned yet
             raise self._rebalancing()
         member.deadline = now + member.session_timeout
@@ -272,25 +255,9 @@ class ClassicGroup:
     # --- joining ----------------------------------------------------------------------------
 
     def _check_join(self, request: ClassicJoin) -> None:
-        low, high = self._config.session_timeout_ms_min, self._config.session_timeout_ms_max
-        if not low <= request.session_timeout_ms <= high:
-            raise InvalidRequestError(
-                f"session_timeout_ms={request.session_timeout_ms} is not valid: "
-                f"it takes a number from {low} to {high}"
-            )
-        if request.rebalance_timeout_ms < 0:
-            raise InvalidRequestError("the rebalance timeout is negative")
-        for text in (request.member_id, request.instance_id or "", request.client_id):
-            if len(text) > ID_LENGTH_MAX:
-                raise InvalidRequestError(
-                    f"an id of {len(text)} characters is over the limit of {ID_LENGTH_MAX}"
-                )
+        check_join(request, self._config)
         if self._state is State.DEAD:
             raise self._unknown(request.member_id)
-        if not request.protocol_type or not 0 < len(request.protocols) <= PROTOCOLS_MAX:
-            raise GroupKindError(
-                f"a member names a protocol type and 1 to {PROTOCOLS_MAX} protocols"
-            )
         offered = {protocol.name for protocol in request.protocols}
         if self._members and (
             request.protocol_type != self.protocol_type or offered.isdisjoint(self._common())

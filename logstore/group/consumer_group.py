@@ -24,9 +24,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-
-import re2
 
 from logstore.api import (
     EPOCH_JOIN,
@@ -34,6 +31,7 @@ from logstore.api import (
     EPOCH_LEAVE_STATIC,
     GroupAssignment,
     GroupHeartbeat,
+    LeavingMember,
     MemberInfo,
     TopicPartition,
 )
@@ -42,77 +40,22 @@ from logstore.errors import (
     FencedInstanceError,
     FencedMemberError,
     GroupFullError,
-    InvalidPatternError,
-    InvalidRequestError,
+    IllegalGenerationError,
     StaleMemberEpochError,
     UnknownMemberError,
     UnreleasedInstanceError,
 )
 from logstore.group.assignors import DEFAULT_ASSIGNOR, find_assignor
-
-PATTERN_LENGTH_MAX = 1024  # bounds what a client can make the server compile
-ID_LENGTH_MAX = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    topics: frozenset[str]
-    pattern: str | None
-
-    def resolve(self, known: Iterable[str]) -> frozenset[str]:
-        """The topics of `known` that are read."""
-        names = frozenset(known)
-        if self.pattern is None:
-            return self.topics & names
-        matches = compile_pattern(self.pattern).fullmatch
-        return frozenset(name for name in names if name in self.topics or matches(name))
-
-
-@dataclass(slots=True)
-class Member:
-    member_id: str
-    instance_id: str | None
-    client_id: str
-    client_host: str
-    subscription: Subscription
-    assignor: str
-    session_timeout: float
-    rebalance_timeout: float
-    deadline: float = 0.0  # of the session
-    revoke_deadline: float | None = None
-    epoch: int = 0
-    previous_epoch: int = 0
-    assigned: set[TopicPartition] = field(default_factory=set)
-    revoking: set[TopicPartition] = field(default_factory=set)
-    reported: frozenset[TopicPartition] = frozenset()  # `owned` of its last heartbeat
-    is_away: bool = False  # static, left with -2
-
-    @property
-    def next_deadline(self) -> float:
-        if self.revoke_deadline is None:
-            return self.deadline
-        return min(self.deadline, self.revoke_deadline)
-
-
-def compile_pattern(pattern: str) -> re2._Regexp:
-    """Raises InvalidPatternError."""
-    if len(pattern) > PATTERN_LENGTH_MAX:
-        raise InvalidPatternError(
-            f"the pattern has {len(pattern)} characters, the limit is {PATTERN_LENGTH_MAX}"
-        )
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return re2.compile(pattern, options)
-    except re2.error as error:
-        raise InvalidPatternError(
-            f"pattern {pattern!r} is no RE2 expression: {_text(error)}", pattern=pattern
-        ) from None
-
-
-def _text(error: Exception) -> str:
-    cause = error.args[0] if error.args else error
-    return cause.decode("utf-8", "replace") if isinstance(cause, bytes) else str(cause)
+from logstore.group.consumer_member import (
+    ClassicTerms,
+    Member,
+    Subscription,
+    assignor_of,
+    new_member,
+    rebalance_timeout_of,
+    session_timeout_of,
+    subscription_of,
+)
 
 
 class ConsumerGroup:
@@ -121,7 +64,7 @@ class ConsumerGroup:
     def __init__(self, group_id: str, config: GroupConfig, *, epoch: int = 0) -> None:
         self.group_id = group_id
         self.epoch = epoch
-        self._config = config
+        self.config = config
         self._members: dict[str, Member] = {}
         self._static: dict[str, str] = {}  # instance id -> member id
         self._partitions: Mapping[str, int] = {}
@@ -157,10 +100,6 @@ class ConsumerGroup:
         votes = Counter(member.assignor for member in self._members.values())
         return min(votes, key=lambda name: (-votes[name], name), default=DEFAULT_ASSIGNOR)
 
-    def owner(self, part: TopicPartition) -> str:
-        """The member that owns it or is giving it up; "" for nobody."""
-        return self._owners.get(part, "")
-
     def describe(self) -> tuple[MemberInfo, ...]:
         return tuple(
             MemberInfo(
@@ -173,9 +112,14 @@ class ConsumerGroup:
                 subscribed_pattern=member.subscription.pattern,
                 assigned=tuple(sorted(member.assigned | member.revoking)),
                 target=tuple(sorted(self._target[member.member_id])),
+                is_classic=member.classic is not None,
             )
             for _, member in sorted(self._members.items())
         )
+
+    def topics_of(self, member_id: str) -> frozenset[str]:
+        """What this member reads now."""
+        return self._topics_of(self._members[member_id])
 
     def subscribed_topics(self) -> frozenset[str]:
         """Every topic that some member reads now."""
@@ -228,14 +172,7 @@ class ConsumerGroup:
             return True
         if member.assigned != set(known.partitions):
             return True
-        if member.revoking:
-            return False  # it is its turn to report
-        target = self._target[member_id]
-        return (
-            member.epoch != self.epoch
-            or not member.assigned <= target
-            or any(self._is_free(part, member) for part in target - member.assigned)
-        )
+        return not member.revoking and self._has_step(member)  # else it is its turn to report
 
     def expire(self, now: float) -> list[str]:
         """Drop members whose session or time to give up partitions is over; who they were."""
@@ -260,6 +197,8 @@ class ConsumerGroup:
         member = self._members.get(member_id)
         if member is None:
             raise self._unknown(member_id)
+        if member_epoch != member.epoch and member.classic is not None:
+            raise self.wrong_generation(member, member_epoch)
         if member_epoch != member.epoch:
             raise StaleMemberEpochError(
                 f"member {member_id} commits with epoch {member_epoch}, its epoch is "
@@ -268,11 +207,95 @@ class ConsumerGroup:
                 member_epoch=member.epoch,
             )
 
+    # --- members that speak join and sync (see translation) ---------------------------------
+
+    def find_member(self, member_id: str, instance_id: str | None) -> Member:
+        """Raises UnknownMemberError, FencedInstanceError."""
+        if instance_id is not None and self._static.get(instance_id, member_id) != member_id:
+            raise _fenced(instance_id)
+        member = self._members.get(member_id)
+        if member is None or (instance_id is not None and member.instance_id != instance_id):
+            raise self._unknown(member_id)
+        return member
+
+    def leaving(self, leaver: LeavingMember) -> Member:
+        """Raises UnknownMemberError, FencedInstanceError."""
+        member_id = leaver.member_id
+        if not member_id and leaver.instance_id is not None:
+            member_id = self._static.get(leaver.instance_id, "")
+        return self.find_member(member_id, leaver.instance_id)
+
+    def join_as_classic(
+        self, heartbeat: GroupHeartbeat, terms: ClassicTerms, now: float, *, new_member_id: str
+    ) -> GroupAssignment:
+        """`heartbeat` is a join. Unlike one by heartbeats, a known member keeps what it owns, and
+        a static one takes the place of its predecessor, dead or alive. Raises as heartbeat does."""
+        new_member(heartbeat, "", subscription_of(heartbeat, None), self.config)  # it is valid
+        if heartbeat.instance_id is not None and not heartbeat.member_id:
+            holder = self._members.get(self._static.get(heartbeat.instance_id, ""))
+            if holder is not None:
+                holder.is_away = True
+        is_dynamic = heartbeat.instance_id is None
+        if not heartbeat.member_id or (is_dynamic and heartbeat.member_id not in self._members):
+            answer = self.heartbeat(heartbeat, now, new_member_id=new_member_id)
+            self._members[answer.member_id].classic = terms
+            return answer
+        member = self.find_member(heartbeat.member_id, heartbeat.instance_id)
+        self._update(member, heartbeat)
+        member.classic, member.is_away = terms, False
+        member.deadline = now + member.session_timeout
+        self._reconcile(member, heartbeat.owned, now)
+        if member.revoking:  # what it was to give up just now it may have given up already
+            self._reconcile(member, heartbeat.owned, now)
+        if not member.revoking:
+            member.revoke_deadline = None
+        return self._answer(member)
+
+    def must_join_again(self, member: Member, now: float) -> bool:
+        """Whether there is a step to its target, which it has to take within its time."""
+        if not (member.revoking or self._has_step(member)):
+            return False
+        if member.revoke_deadline is None:
+            member.revoke_deadline = now + member.rebalance_timeout
+        return True
+
+    def is_behind(self, member: Member) -> bool:
+        """Whether there is a newer target, and it is not for the member to give up first."""
+        return member.epoch != self.epoch and not member.revoking
+
+    def drop(self, members: Iterable[Member]) -> None:
+        """They left."""
+        gone = list(members)
+        for member in gone:
+            self._remove(member)
+        if gone:
+            self._rebalance()
+
+    def adopt(self, members: Iterable[Member]) -> None:
+        """Those of a classic group, at its generation, with what they own. Of two that own the
+        same the first does; a new epoch is the next event's."""
+        for member in members:
+            member.assigned = {part for part in member.assigned if part not in self._owners}
+            self._owners |= dict.fromkeys(member.assigned, member.member_id)
+            self._members[member.member_id] = member
+            self._target[member.member_id] = set(member.assigned)
+            if member.instance_id is not None:
+                self._static[member.instance_id] = member.member_id
+
+    def wrong_generation(self, member: Member, generation: int) -> IllegalGenerationError:
+        return IllegalGenerationError(
+            f"member {member.member_id} is at generation {member.epoch}, not {generation}",
+            group_id=self.group_id,
+            generation=member.epoch,
+        )
+
     # --- join and leave ---------------------------------------------------------------------
 
     def _join(self, heartbeat: GroupHeartbeat, new_member_id: str) -> Member:
-        subscription = self._subscription(heartbeat, None)
-        fresh = self._new_member(heartbeat, heartbeat.member_id or new_member_id, subscription)
+        subscription = subscription_of(heartbeat, None)
+        fresh = new_member(
+            heartbeat, heartbeat.member_id or new_member_id, subscription, self.config
+        )
         predecessor = self._predecessor(fresh)
         former = self._members.get(fresh.member_id)
         if former is not None and former is not predecessor:  # it comes as another instance now
@@ -304,7 +327,7 @@ class ConsumerGroup:
                     member_id=holder.member_id,
                 )
             return holder
-        if same is None and len(self._members) >= self._config.members_max:
+        if same is None and len(self._members) >= self.config.members_max:
             raise GroupFullError(
                 f"group {self.group_id!r} has {len(self._members)} members, the limit",
                 group_id=self.group_id,
@@ -332,7 +355,7 @@ class ConsumerGroup:
         return GroupAssignment(
             member_id=member.member_id,
             member_epoch=heartbeat.member_epoch,
-            heartbeat_interval_ms=self._config.heartbeat_interval_ms,
+            heartbeat_interval_ms=self.config.heartbeat_interval_ms,
             partitions=(),
         )
 
@@ -353,10 +376,7 @@ class ConsumerGroup:
         instance_id = heartbeat.instance_id
         if member is None:
             if instance_id is not None and instance_id in self._static:
-                raise FencedInstanceError(
-                    f"instance id {instance_id!r} was taken over by another member",
-                    instance_id=instance_id,
-                )
+                raise _fenced(instance_id)
             raise self._unknown(heartbeat.member_id)
         return member
 
@@ -378,10 +398,10 @@ class ConsumerGroup:
 
     def _update(self, member: Member, heartbeat: GroupHeartbeat) -> None:
         """Take over what the heartbeat says anew of subscription and times."""
-        subscription = self._subscription(heartbeat, member.subscription)
-        assignor = self._assignor(heartbeat, member.assignor)
-        session_timeout = self._session_timeout(heartbeat, member.session_timeout)
-        rebalance_timeout = self._rebalance_timeout(heartbeat, member.rebalance_timeout)
+        subscription = subscription_of(heartbeat, member.subscription)
+        assignor = assignor_of(heartbeat, member.assignor)
+        session_timeout = session_timeout_of(heartbeat, member.session_timeout, self.config)
+        rebalance_timeout = rebalance_timeout_of(heartbeat, member.rebalance_timeout)
         member.session_timeout, member.rebalance_timeout = session_timeout, rebalance_timeout
         if (subscription, assignor) != (member.subscription, member.assignor):
             member.subscription, member.assignor = subscription, assignor
@@ -430,6 +450,14 @@ class ConsumerGroup:
             self._resolved[member.subscription] = topics
         return topics
 
+    def _has_step(self, member: Member) -> bool:
+        target = self._target[member.member_id]
+        return (
+            member.epoch != self.epoch
+            or not member.assigned <= target
+            or any(self._is_free(part, member) for part in target - member.assigned)
+        )
+
     def _is_free(self, part: TopicPartition, member: Member) -> bool:
         return self._owners.get(part, member.member_id) == member.member_id
 
@@ -445,7 +473,7 @@ class ConsumerGroup:
 
     def _heartbeat_interval_ms(self, member: Member) -> int:
         """At least three in a session, so that one lost does not end it."""
-        return min(self._config.heartbeat_interval_ms, int(member.session_timeout * 1000 / 3))
+        return min(self.config.heartbeat_interval_ms, int(member.session_timeout * 1000 / 3))
 
     def _rebalance(self) -> None:
         """A new epoch and a new target."""
@@ -462,75 +490,15 @@ class ConsumerGroup:
         assignor = find_assignor(self.assignor)
         self._target = assignor(topics, self._partitions, present)
 
-    # --- what a heartbeat says --------------------------------------------------------------
-
-    def _new_member(
-        self, heartbeat: GroupHeartbeat, member_id: str, subscription: Subscription
-    ) -> Member:
-        for name in (member_id, heartbeat.instance_id or "", heartbeat.client_id):
-            if len(name) > ID_LENGTH_MAX:
-                raise InvalidRequestError(
-                    f"an id of {len(name)} characters is over the limit of {ID_LENGTH_MAX}"
-                )
-        return Member(
-            member_id=member_id,
-            instance_id=heartbeat.instance_id or None,
-            client_id=heartbeat.client_id,
-            client_host=heartbeat.client_host,
-            subscription=subscription,
-            assignor=self._assignor(heartbeat, DEFAULT_ASSIGNOR),
-            session_timeout=self._session_timeout(
-                heartbeat, self._config.session_timeout_ms / 1000
-            ),
-            rebalance_timeout=self._rebalance_timeout(
-                heartbeat, self._config.rebalance_timeout_ms / 1000
-            ),
-        )
-
-    @staticmethod
-    def _subscription(heartbeat: GroupHeartbeat, before: Subscription | None) -> Subscription:
-        result = before or Subscription(frozenset(), None)
-        if heartbeat.subscribed_topics is not None:
-            result = replace(result, topics=frozenset(heartbeat.subscribed_topics))
-        if heartbeat.subscribed_pattern is not None:
-            pattern = heartbeat.subscribed_pattern or None  # "": no pattern any more
-            if pattern is not None:
-                compile_pattern(pattern)
-            result = replace(result, pattern=pattern)
-        if before is None and not result.topics and result.pattern is None:
-            raise InvalidRequestError("a member joins with topics or a pattern; neither was given")
-        return result
-
-    @staticmethod
-    def _assignor(heartbeat: GroupHeartbeat, before: str) -> str:
-        if not heartbeat.assignor:
-            return before
-        find_assignor(heartbeat.assignor)
-        return heartbeat.assignor
-
-    def _session_timeout(self, heartbeat: GroupHeartbeat, before: float) -> float:
-        wanted = heartbeat.session_timeout_ms
-        if wanted is None:
-            return before
-        low, high = self._config.session_timeout_ms_min, self._config.session_timeout_ms_max
-        if not low <= wanted <= high:
-            raise InvalidRequestError(
-                f"session_timeout_ms={wanted} is not valid: it takes a number from {low} to {high}"
-            )
-        return wanted / 1000
-
-    @staticmethod
-    def _rebalance_timeout(heartbeat: GroupHeartbeat, before: float) -> float:
-        wanted = heartbeat.rebalance_timeout_ms
-        if wanted is None:
-            return before
-        if wanted <= 0:
-            raise InvalidRequestError(f"rebalance_timeout_ms={wanted} is not positive")
-        return wanted / 1000
-
     def _unknown(self, member_id: str) -> UnknownMemberError:
         return UnknownMemberError(
             f"group {self.group_id!r} has no member {member_id!r}; join again",
             group_id=self.group_id,
             member_id=member_id,
         )
+
+
+def _fenced(instance_id: str) -> FencedInstanceError:
+    return FencedInstanceError(
+        f"instance id {instance_id!r} was taken over by another member", instance_id=instance_id
+    )

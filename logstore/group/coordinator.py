@@ -10,31 +10,23 @@ Thread-safe; nothing is called back, and nothing written to the journal, under t
 
 from __future__ import annotations
 
-import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
 
 from logstore.api import (
+    EPOCH_JOIN,
     EPOCH_LEAVE,
-    ClassicGroupInfo,
-    ClassicHeartbeat,
-    ClassicJoin,
-    ClassicJoined,
-    ClassicLeave,
-    ClassicSync,
-    ClassicSynced,
     CommittedOffset,
     GroupAssignment,
     GroupHeartbeat,
     GroupInfo,
     GroupSummary,
+    MemberCommit,
     OffsetAnswer,
     OffsetQuery,
     OffsetReset,
+    OffsetsQuery,
     OffsetToCommit,
     ProducerIdentity,
     TopicPartition,
@@ -42,78 +34,32 @@ from logstore.api import (
 from logstore.clock import Clock
 from logstore.config import GroupConfig
 from logstore.errors import (
-    GroupKindError,
-    GroupNotEmptyError,
-    GroupNotFoundError,
+    GroupReadsTopicError,
     InvalidGroupIdError,
     LogStoreError,
-    StoreClosedError,
+    UnstableOffsetCommitError,
 )
-from logstore.group import describing
-from logstore.group.classic_group import ClassicGroup, Reply
+from logstore.group import describing, translation
+from logstore.group.classic_group import ClassicGroup
 from logstore.group.consumer_group import ConsumerGroup
 from logstore.group.describing import Group
-from logstore.group.epochs import KnownGroup, epoch_record, epoch_tombstone, replay_epoch
-from logstore.group.offset_manager import Journal, OffsetManager, is_unicode
+from logstore.group.epochs import KnownGroup, epoch_tombstone, replay_epoch
+from logstore.group.group_table import (
+    Entry,
+    GroupTable,
+    MemberWatch,
+    Topics,
+    other_kind,
+    refuse_if_occupied,
+)
+from logstore.group.offset_manager import Journal, is_unicode, unstable
 from logstore.group.offset_records import OffsetKey, decode_key, decode_offset
-from logstore.group.offsets import GroupOffsets, KeyValue, TopicIds
+from logstore.group.offsets import GroupOffsets, KeyValue
 from logstore.group.resetting import resolve_reset
 from logstore.pending import Pending
 from logstore.record import NO_PRODUCER_ID
 
 GROUP_ID_LENGTH_MAX = 255
-G = TypeVar("G", ConsumerGroup, ClassicGroup)
-
-
-class Topics(Protocol):
-    """What the groups may know of topics."""
-
-    def partition_counts(self) -> TopicIds:
-        """name -> (topic id, partitions) of all topics that users read."""
-        ...
-
-    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """(log start offset, high watermark). Raises UnknownTopicError, UnknownPartitionError."""
-        ...
-
-
-class MemberWatch:
-    """A registration of watch_member."""
-
-    __slots__ = ("_forget", "known", "member_id", "on_change")
-
-    def __init__(
-        self,
-        member_id: str,
-        known: GroupAssignment,
-        on_change: Callable[[], None],
-        forget: Callable[[MemberWatch], None],
-    ) -> None:
-        self.member_id = member_id
-        self.known = known
-        self.on_change = on_change
-        self._forget = forget
-
-    def cancel(self) -> None:
-        self._forget(self)
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A group, and how much of its state was passed on."""
-
-    group: Group
-    written_epoch: int
-    told_revision: int = -1  # to those who watch
-    watches: dict[MemberWatch, None] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Effects:
-    """What is to be done once the lock is released."""
-
-    records: list[tuple[str, list[KeyValue]]] = field(default_factory=list)  # by group
-    calls: list[Callable[[], None]] = field(default_factory=list)
 
 
 class GroupCoordinator:
@@ -127,19 +73,10 @@ class GroupCoordinator:
         topics: Topics,
         new_id: Callable[[], uuid.UUID],
     ) -> None:
-        self._config = config
-        self._clock = clock
         self._journal = journal
-        self._topics = topics
-        self._new_id = new_id
-        self._lock = threading.Lock()
-        self._groups: dict[str, _Entry] = {}
-        self._offsets = OffsetManager(config, clock, journal, self._lock)
-        self._waiting: dict[int, Pending[Any]] = {}  # joins and syncs, by ticket
-        self._tickets = 0
-        self._deadline: float | None = None  # not after that of any group
-        self._counts: Mapping[str, int] = {}
-        self._read_topics()
+        self._clock = clock
+        self.table = GroupTable(config, clock, journal, topics, new_id)
+        self.table.read_topics()
         self.recovery_notes = self._recover()
 
     # --- members of server-assigned groups --------------------------------------------------
@@ -147,14 +84,37 @@ class GroupCoordinator:
     def heartbeat(self, heartbeat: GroupHeartbeat) -> GroupAssignment:
         """Never waits. Raises GroupError, InvalidRequestError; then nothing has changed."""
         check_group_id(heartbeat.group_id)
-        with self._change() as effects:
-            group = self._group_of(heartbeat.group_id, ConsumerGroup)
-            answer = group.heartbeat(
-                heartbeat, self._clock.monotonic(), new_member_id=str(self._new_id())
+        with self.table.change() as effects:
+            now = self._clock.monotonic()
+            before = self._upgradable(heartbeat)
+            if before is None:
+                group = self.table.group_of(heartbeat.group_id, ConsumerGroup)
+            else:
+                group = self._upgraded(before, now)
+            answer = group.heartbeat(heartbeat, now, new_member_id=str(self.table.new_id()))
+            replies = (
+                [] if before is None else translation.answers_after_upgrade(before, group, now)
             )
-            self._note_deadline(group.deadline_of(answer.member_id))
-            self._follow(group, effects)
+            self.table.note_deadline(group.deadline_of(answer.member_id))
+            self.table.follow(group, effects, replies)
         return answer
+
+    def _upgradable(self, heartbeat: GroupHeartbeat) -> ClassicGroup | None:
+        """The classic group, with members, that somebody joins who speaks heartbeats."""
+        entry = self.table.groups.get(heartbeat.group_id)
+        if heartbeat.member_epoch != EPOCH_JOIN or entry is None:
+            return None
+        group = entry.group
+        return group if isinstance(group, ClassicGroup) and not group.is_vacant else None
+
+    def _upgraded(self, before: ClassicGroup, now: float) -> ConsumerGroup:
+        """Raises GroupKindError when its members do not say what they read."""
+        group = translation.upgrade(before, self.table.config, now)
+        if group is None:
+            raise other_kind(before)
+        group.topics_changed(self.table.counts)
+        self.table.note_deadline(group.next_deadline())
+        return group
 
     def watch_member(
         self, group_id: str, member_id: str, known: GroupAssignment, on_change: Callable[[], None]
@@ -163,14 +123,14 @@ class GroupCoordinator:
         than `known`, or with an error; at once if it would be already."""
 
         def forget(watch: MemberWatch) -> None:
-            with self._lock:
-                entry = self._groups.get(group_id)
+            with self.table.lock:
+                entry = self.table.groups.get(group_id)
                 if entry is not None:
                     entry.watches.pop(watch, None)
 
         watch = MemberWatch(member_id, known, on_change, forget)
-        with self._lock:
-            entry = self._groups.get(group_id)
+        with self.table.lock:
+            entry = self.table.groups.get(group_id)
             if (
                 entry is not None
                 and isinstance(entry.group, ConsumerGroup)
@@ -182,104 +142,59 @@ class GroupCoordinator:
         on_change()
         return watch
 
-    # --- members of classic groups ----------------------------------------------------------
-
-    def classic_join(self, request: ClassicJoin) -> Pending[ClassicJoined]:
-        """Done when all others have joined, or their time is over. Raises GroupError,
-        InvalidRequestError; MemberIdRequiredError comes through the Pending."""
-        check_group_id(request.group_id)
-        pending: Pending[ClassicJoined] = Pending()
-        with self._change() as effects:
-            group = self._group_of(request.group_id, ClassicGroup)
-            replies = group.join(
-                request,
-                self._clock.monotonic(),
-                ticket=self._tickets + 1,
-                new_member_id=str(self._new_id()),
-            )
-            self._await(pending)
-            self._follow(group, effects, replies)
-        return pending
-
-    def classic_sync(self, request: ClassicSync) -> Pending[ClassicSynced]:
-        """Done when the leader has assigned. Raises GroupError."""
-        check_group_id(request.group_id)
-        pending: Pending[ClassicSynced] = Pending()
-        with self._change() as effects:
-            group = self._group_of(request.group_id, ClassicGroup)
-            replies = group.sync(request, self._clock.monotonic(), ticket=self._tickets + 1)
-            self._await(pending)
-            self._follow(group, effects, replies)
-        return pending
-
-    def classic_heartbeat(self, request: ClassicHeartbeat) -> None:
-        """Raises GroupError; RebalanceInProgressError asks the member to join again."""
-        check_group_id(request.group_id)
-        with self._lock:
-            self._group_of(request.group_id, ClassicGroup).heartbeat(
-                request, self._clock.monotonic()
-            )
-
-    def classic_leave(self, request: ClassicLeave) -> None:
-        """Raises UnknownMemberError, FencedInstanceError, GroupKindError."""
-        check_group_id(request.group_id)
-        with self._change() as effects:
-            group = self._group_of(request.group_id, ClassicGroup)
-            self._follow(group, effects, group.leave(request, self._clock.monotonic()))
-
     # --- what time and topics bring ---------------------------------------------------------
 
     def topics_changed(self) -> None:
         """Topics were made, deleted, or got partitions."""
-        with self._change() as effects:
-            self._read_topics()
-            for entry in self._groups.values():
+        with self.table.change() as effects:
+            self.table.read_topics()
+            for entry in self.table.groups.values():
                 group = entry.group
-                if isinstance(group, ConsumerGroup) and group.topics_changed(self._counts):
-                    self._follow(group, effects)
-        self._offsets.forget_orphans()
+                if isinstance(group, ConsumerGroup) and group.topics_changed(self.table.counts):
+                    self.table.follow(group, effects)
+        self.table.offsets.forget_orphans()
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do, or somewhat before."""
-        with self._lock:
-            return self._deadline
+        with self.table.lock:
+            return self.table.deadline
 
     def tick(self) -> None:
         """Go on without those whose time is over."""
         now = self._clock.monotonic()
-        with self._change() as effects:
-            self._deadline = None
-            for entry in self._groups.values():
+        with self.table.change() as effects:
+            self.table.deadline = None
+            for entry in self.table.groups.values():
                 group = entry.group
                 deadline = group.next_deadline()
                 if deadline is not None and deadline <= now:
                     if isinstance(group, ClassicGroup):
-                        self._follow(group, effects, group.expire(now))
+                        self.table.follow(group, effects, group.expire(now))
                     else:
                         group.expire(now)
-                        self._follow(group, effects)
+                        self.table.follow(group, effects)
                     deadline = group.next_deadline()
-                self._note_deadline(deadline)
+                self.table.note_deadline(deadline)
 
     def expire_offsets(self) -> None:
         """Forget offsets of groups that nobody has been in for the retention time, and groups
         that have none left."""
-        self._offsets.expire(self._has_members)
-        with self._lock:
-            forgotten = [group_id for group_id in self._groups if self._is_forgotten(group_id)]
+        self.table.offsets.expire(self._has_members)
+        with self.table.lock:
+            forgotten = [group_id for group_id in self.table.groups if self._is_forgotten(group_id)]
         for group_id in forgotten:
-            self._offsets.delete_group(group_id, partial(self._release_forgotten, group_id))
+            self.table.offsets.delete_group(group_id, partial(self._release_forgotten, group_id))
 
     def _has_members(self, group_id: str) -> bool:
-        entry = self._groups.get(group_id)
+        entry = self.table.groups.get(group_id)
         return entry is not None and not entry.group.is_vacant
 
     def _is_forgotten(self, group_id: str) -> bool:
-        return not self._has_members(group_id) and self._offsets.is_forgotten(group_id)
+        return not self._has_members(group_id) and self.table.offsets.is_forgotten(group_id)
 
     def _release_forgotten(self, group_id: str) -> list[KeyValue]:
-        if group_id in self._groups and self._is_forgotten(group_id):
-            return [epoch_tombstone(self._groups.pop(group_id).group)]
+        if group_id in self.table.groups and self._is_forgotten(group_id):
+            return [epoch_tombstone(self.table.groups.pop(group_id).group)]
         return []
 
     # --- offsets ----------------------------------------------------------------------------
@@ -298,42 +213,107 @@ class GroupCoordinator:
         check_group_id(group_id)
 
         def admit() -> None:
-            entry = self._groups.get(group_id)
-            group = self._group_of(group_id, ConsumerGroup) if entry is None else entry.group
-            if isinstance(group, ClassicGroup):
-                group.check_commit(member_id, member_epoch, self._clock.monotonic())
-            else:
-                group.check_commit(member_id, member_epoch)
-            if offsets and entry is None:
-                self._groups[group_id] = _Entry(group, group.epoch)
+            self._admit(group_id, member_id, member_epoch, None, is_kept=bool(offsets))
 
-        return self._offsets.commit(group_id, offsets, admit, producer)
+        return self.table.offsets.commit(group_id, offsets, admit, producer)
+
+    def commit_each(
+        self, commit: MemberCommit, producer: ProducerIdentity | None = None
+    ) -> Pending[list[LogStoreError | None]]:
+        """See GroupCoordination.commit; errors that concern all are raised."""
+        check_group_id(commit.group_id)
+
+        def admit() -> None:
+            self._admit(
+                commit.group_id,
+                commit.member_id,
+                commit.member_epoch,
+                commit.instance_id,
+                is_kept=bool(commit.offsets),
+            )
+
+        errors: list[LogStoreError | None] = []
+        written = self.table.offsets.commit(
+            commit.group_id, commit.offsets, admit, producer, errors=errors
+        )
+        answer: Pending[list[LogStoreError | None]] = Pending()
+
+        def finish(done: Pending[None]) -> None:
+            if done.error is not None:
+                answer.set_error(done.error)
+            else:
+                answer.set_result(errors)
+
+        written.add_done_callback(finish)
+        return answer
+
+    def _admit(
+        self,
+        group_id: str,
+        member_id: str,
+        member_epoch: int,
+        instance_id: str | None,
+        *,
+        is_kept: bool,
+    ) -> None:
+        """Under the lock. Raises GroupError if this member may not commit."""
+        entry = self.table.groups.get(group_id)
+        group = self.table.group_of(group_id, ConsumerGroup) if entry is None else entry.group
+        if isinstance(group, ClassicGroup):
+            now = self._clock.monotonic()
+            group.check_commit(member_id, member_epoch, now, instance_id=instance_id)
+        else:
+            group.check_commit(member_id, member_epoch)
+        if is_kept and entry is None:
+            self.table.groups[group_id] = Entry(group, group.epoch)
 
     def end_transaction(self, producer_id: int, *, commit: bool) -> None:
         """Its markers are on disk: offsets that were committed in it count now, or never."""
-        self._offsets.end_transaction(producer_id, commit=commit)
+        self.table.offsets.end_transaction(producer_id, commit=commit)
 
     def committed_offsets(
         self, group_id: str, partitions: Sequence[TopicPartition] | None = None
     ) -> list[CommittedOffset]:
         """Raises UnstableOffsetCommitError: see LogStore.committed_offsets."""
         check_group_id(group_id)
-        with self._lock:
+        with self.table.lock:
             if partitions is None:
-                return list(self._offsets.committed_of(group_id).values())
+                return list(self.table.offsets.committed_of(group_id).values())
             parts = [TopicPartition(*part) for part in partitions]
-            self._offsets.check_stable(group_id, parts)
-            return [self._offsets.committed(group_id, part) for part in parts]
+            self.table.offsets.check_stable(group_id, parts)
+            return [self.table.offsets.committed(group_id, part) for part in parts]
+
+    def offsets(
+        self, query: OffsetsQuery
+    ) -> list[tuple[CommittedOffset, UnstableOffsetCommitError | None]]:
+        """See GroupCoordination.offsets."""
+        group_id, partitions, offsets = query.group_id, query.partitions, self.table.offsets
+        check_group_id(group_id)
+        with self.table.lock:
+            if query.member_epoch >= 0:
+                group = self.table.find(group_id)
+                if isinstance(group, ConsumerGroup):
+                    group.check_commit(query.member_id, query.member_epoch)
+            if partitions is None:
+                found = offsets.committed_of(group_id)
+            else:
+                parts = [TopicPartition(*part) for part in partitions]
+                found = {part: offsets.committed(group_id, part) for part in parts}
+            held = offsets.held(group_id) if query.require_stable else set()
+            return [
+                (committed, unstable(group_id, part) if part in held else None)
+                for part, committed in found.items()
+            ]
 
     def delete_offsets(self, group_id: str, partitions: Sequence[TopicPartition]) -> None:
         """Durable when it returns. Not of topics that the group's members read."""
         wanted = {TopicPartition(*part) for part in partitions}
 
         def choose(offsets: GroupOffsets) -> set[TopicPartition]:
-            self._refuse_if_read(self._find(group_id), {part.topic for part in wanted})
+            _refuse_if_read(self.table.find(group_id), {part.topic for part in wanted})
             return offsets.written() & wanted
 
-        self._offsets.forget(group_id, choose).result()
+        self.table.offsets.forget(group_id, choose).result()
 
     def reset_offsets(
         self,
@@ -342,14 +322,14 @@ class GroupCoordinator:
     ) -> list[CommittedOffset]:
         """Durable when it returns. `locate` is list_offsets of the store."""
         check_group_id(reset.group_id)
-        with self._lock:
-            entry = self._groups.get(reset.group_id)
+        with self.table.lock:
+            entry = self.table.groups.get(reset.group_id)
             if entry is not None:
-                self._refuse_if_occupied(entry.group)
-            counts = self._counts
-            found = self._offsets.committed_of(reset.group_id)
+                refuse_if_occupied(entry.group)
+            counts = self.table.counts
+            found = self.table.offsets.committed_of(reset.group_id)
         committed = {part: item.offset for part, item in found.items()}
-        targets = resolve_reset(reset, counts, committed, self._topics.bounds, locate)
+        targets = resolve_reset(reset, counts, committed, self.table.topics.bounds, locate)
         if not reset.dry_run:
             self.commit_offsets(
                 reset.group_id,
@@ -360,18 +340,18 @@ class GroupCoordinator:
     # --- whole groups -----------------------------------------------------------------------
 
     def list_groups(self) -> list[GroupSummary]:
-        with self._lock:
-            return [describing.summary_of(entry.group) for _, entry in sorted(self._groups.items())]
+        with self.table.lock:
+            groups = [entry.group for _, entry in sorted(self.table.groups.items())]
+            return [describing.summary_of(group) for group in groups]
 
     def describe_group(self, group_id: str) -> GroupInfo:
-        with self._lock:
-            group = self._find(group_id)
+        with self.table.lock:
+            group = self.table.find(group_id)
             members = describing.members_of(group)
-            parts = set(self._offsets.committed_of(group_id))
-            parts.update(part for member in members for part in member.assigned)
+            owners = describing.owners_of(members)
             rows = [
-                (self._offsets.committed(group_id, part), describing.owner_of(group, part))
-                for part in sorted(parts)
+                (self.table.offsets.committed(group_id, part), owners.get(part, ""))
+                for part in sorted({*self.table.offsets.committed_of(group_id), *owners})
             ]
             summary = describing.summary_of(group)
             epoch, assignor = group.epoch, describing.assignor_of(group)
@@ -382,153 +362,28 @@ class GroupCoordinator:
             group_epoch=epoch,
             assignor=assignor,
             members=members,
-            offsets=tuple(describing.lag_of(*row, self._topics.bounds) for row in rows),
+            offsets=tuple(describing.lag_of(*row, self.table.topics.bounds) for row in rows),
         )
-
-    def describe_classic(self, group_id: str) -> ClassicGroupInfo:
-        """With its members' bytes. Raises GroupNotFoundError, GroupKindError."""
-        with self._lock:
-            group = self._find(group_id)
-            if isinstance(group, ClassicGroup):
-                return group.describe()
-            raise _other_kind(group)
 
     def delete_group(self, group_id: str) -> None:
         """Durable when it returns."""
 
         def release() -> list[KeyValue]:
-            group = self._find(group_id)
-            self._refuse_if_occupied(group)
-            del self._groups[group_id]
+            group = self.table.find(group_id)
+            refuse_if_occupied(group)
+            del self.table.groups[group_id]
             if isinstance(group, ClassicGroup):
                 group.delete()
             return [epoch_tombstone(group)]
 
-        self._offsets.delete_group(group_id, release).result()
+        self.table.offsets.delete_group(group_id, release).result()
 
     def close(self) -> None:
-        """Nobody waits any longer: joins and syncs get StoreClosedError, watches are called."""
-        with self._change() as effects:
-            error = StoreClosedError("the store is closed")
-            effects.calls += [partial(p.set_error, error) for p in self._waiting.values()]
-            self._waiting.clear()
-            for entry in self._groups.values():
-                effects.calls += [watch.on_change for watch in entry.watches]
-                entry.watches.clear()
-
-    # --- under the lock, and after it -------------------------------------------------------
-
-    @contextmanager
-    def _change(self) -> Iterator[_Effects]:
-        """Under the lock; then what follows from it. After an error nothing does."""
-        effects = _Effects()
-        with self._lock:
-            yield effects
-        # Nobody waits for an epoch to be durable: a lost one is a lower epoch for members of
-        # other names.
-        for group_id, records in effects.records:
-            self._journal.append(records, group_id)
-        for call in effects.calls:
-            call()
-
-    def _group_of(self, group_id: str, kind: type[G]) -> G:
-        """The group, or a new one that is not kept yet (`_follow` does that). An empty group may
-        become one of the other kind. Raises GroupKindError."""
-        entry = self._groups.get(group_id)
-        if entry is not None:
-            if isinstance(entry.group, kind):
-                return entry.group
-            if not entry.group.is_vacant:
-                raise _other_kind(entry.group)
-        group = kind(group_id, self._config, epoch=0 if entry is None else entry.group.epoch)
-        if isinstance(group, ConsumerGroup):
-            group.topics_changed(self._counts)
-        return group
-
-    def _follow(self, group: Group, effects: _Effects, replies: Sequence[Reply] = ()) -> None:
-        """An event has changed the group: keep it, and note what is to be written and told."""
-        entry = self._groups.get(group.group_id)
-        records: list[KeyValue] = []
-        if entry is None:
-            entry = self._groups[group.group_id] = _Entry(group, 0)
-        elif entry.group is not group:  # it is of another kind now
-            records.append(epoch_tombstone(entry.group))
-            entry.group, entry.written_epoch = group, -1
-        if group.epoch != entry.written_epoch:
-            records.append(epoch_record(group, self._clock.now_ms()))
-            entry.written_epoch = group.epoch
-        if records:
-            effects.records.append((group.group_id, records))
-        if group.is_vacant:
-            self._offsets.group_is_empty(group.group_id)
-        if isinstance(group, ConsumerGroup):
-            self._tell_watchers(entry, group, effects)
-        else:
-            self._answer(replies, effects)
-            self._note_deadline(group.next_deadline())
-
-    @staticmethod
-    def _tell_watchers(entry: _Entry, group: ConsumerGroup, effects: _Effects) -> None:
-        if group.revision == entry.told_revision:
-            return
-        entry.told_revision = group.revision
-        news = [
-            watch for watch in entry.watches if group.would_change(watch.member_id, watch.known)
-        ]
-        for watch in news:
-            del entry.watches[watch]
-            effects.calls.append(watch.on_change)
-
-    def _await(self, pending: Pending[Any]) -> None:
-        """The event that was given the next ticket has taken it."""
-        self._tickets += 1
-        self._waiting[self._tickets] = pending
-
-    def _answer(self, replies: Sequence[Reply], effects: _Effects) -> None:
-        for ticket, answer in replies:
-            pending = self._waiting.pop(ticket, None)
-            if pending is None:  # closed since
-                continue
-            if isinstance(answer, LogStoreError):
-                effects.calls.append(partial(pending.set_error, answer))
-            else:
-                effects.calls.append(partial(pending.set_result, answer))
-
-    def _note_deadline(self, deadline: float | None) -> None:
-        if deadline is not None and (self._deadline is None or deadline < self._deadline):
-            self._deadline = deadline
-
-    def _find(self, group_id: str) -> Group:
-        entry = self._groups.get(group_id)
-        if entry is None:
-            raise GroupNotFoundError(f"there is no group {group_id!r}", group_id=group_id)
-        return entry.group
-
-    @staticmethod
-    def _refuse_if_occupied(group: Group) -> None:
-        if not group.is_vacant:
-            raise GroupNotEmptyError(
-                f"group {group.group_id!r} has {group.member_count} members; stop them first",
-                group_id=group.group_id,
-                members=group.member_count,
-            )
-
-    def _refuse_if_read(self, group: Group, topics: set[str]) -> None:
-        if isinstance(group, ClassicGroup):  # what they read is in their bytes
-            self._refuse_if_occupied(group)
-            return
-        busy = sorted(topics & group.subscribed_topics())
-        if busy:
-            raise GroupNotEmptyError(
-                f"group {group.group_id!r} has members that read {busy[0]!r}",
-                group_id=group.group_id,
-            )
+        """Nobody waits any longer."""
+        with self.table.change() as effects:
+            self.table.close(effects)
 
     # --- opening ----------------------------------------------------------------------------
-
-    def _read_topics(self) -> None:
-        self._offsets.topic_ids = self._topics.partition_counts()
-        self._counts = {name: count for name, (_, count) in self._offsets.topic_ids.items()}
 
     def _recover(self) -> list[str]:
         """Raises CorruptDataError. Returns what had to be mended."""
@@ -538,22 +393,22 @@ class GroupCoordinator:
             if isinstance(key, OffsetKey):
                 offset = None if value is None else decode_offset(value)
                 if producer_id == NO_PRODUCER_ID:
-                    self._offsets.load(key, offset)
+                    self.table.offsets.load(key, offset)
                 else:
-                    self._offsets.load_open(producer_id, key, offset)
+                    self.table.offsets.load_open(producer_id, key, offset)
             elif key is not None and producer_id == NO_PRODUCER_ID:
                 replay_epoch(known, key, value)
-        notes = self._offsets.loaded(self._topics.bounds)
-        for group_id in sorted({*known, *self._offsets.group_ids()}):
+        notes = self.table.offsets.loaded(self.table.topics.bounds)
+        for group_id in sorted({*known, *self.table.offsets.group_ids()}):
             found = known.get(group_id, KnownGroup(is_classic=False, epoch=0))
             group: Group
             if found.is_classic:
-                group = ClassicGroup(group_id, self._config, epoch=found.epoch)
+                group = ClassicGroup(group_id, self.table.config, epoch=found.epoch)
             else:
-                group = ConsumerGroup(group_id, self._config, epoch=found.epoch)
-                group.topics_changed(self._counts)
-            self._groups[group_id] = _Entry(group, found.epoch)
-            self._offsets.group_is_empty(group_id)
+                group = ConsumerGroup(group_id, self.table.config, epoch=found.epoch)
+                group.topics_changed(self.table.counts)
+            self.table.groups[group_id] = Entry(group, found.epoch)
+            self.table.offsets.group_is_empty(group_id)
         return notes
 
 
@@ -567,9 +422,16 @@ def check_group_id(group_id: str) -> None:
         raise InvalidGroupIdError("a group id is Unicode text; this one has half a surrogate pair")
 
 
-def _other_kind(group: Group) -> GroupKindError:
-    return GroupKindError(
-        f"group {group.group_id!r} is of kind {describing.kind_of(group)} and has members",
-        group_id=group.group_id,
-        kind=describing.kind_of(group),
-    )
+def _refuse_if_read(group: Group, topics: set[str]) -> None:
+    """Raises GroupNotEmptyError; of which GroupReadsTopicError, if it is known what is read."""
+    read = describing.topics_read(group)
+    if read is None:
+        refuse_if_occupied(group)
+        return
+    busy = sorted(topics & read)
+    if busy:
+        raise GroupReadsTopicError(
+            f"group {group.group_id!r} has members that read {busy[0]!r}",
+            group_id=group.group_id,
+            topic=busy[0],
+        )

@@ -24,6 +24,7 @@ from logstore.clock import Clock
 from logstore.config import GroupConfig
 from logstore.errors import (
     InvalidRequestError,
+    LogStoreError,
     OffsetMetadataTooLargeError,
     StoreError,
     UnknownPartitionError,
@@ -97,25 +98,23 @@ class OffsetManager:
     def committed(self, group_id: str, part: TopicPartition) -> CommittedOffset:
         return self.of(group_id).committed(part, self.topic_ids)
 
-    def check_stable(self, group_id: str, parts: Iterable[TopicPartition]) -> None:
-        """Raises UnstableOffsetCommitError if an open transaction is to move one of them."""
+    def held(self, group_id: str) -> set[TopicPartition]:
+        """Those whose offset an open transaction is to move."""
         offsets = self.of(group_id)
-        held = {
+        return {
             part
             for changes in self._in_transaction.values()
             for change in changes
             if change.offsets is offsets
             for part in change.values
         }
+
+    def check_stable(self, group_id: str, parts: Iterable[TopicPartition]) -> None:
+        """Raises UnstableOffsetCommitError if one of them is held."""
+        held = self.held(group_id)
         for part in parts:
             if part in held:
-                raise UnstableOffsetCommitError(
-                    f"a transaction that is still open commits an offset of group {group_id!r} for "
-                    f"{part.topic}-{part.partition}; try again",
-                    group_id=group_id,
-                    topic=part.topic,
-                    partition=part.partition,
-                )
+                raise unstable(group_id, part)
 
     def group_is_empty(self, group_id: str) -> None:
         """It has no members now: its offsets grow old from here on."""
@@ -138,15 +137,16 @@ class OffsetManager:
         offsets: Sequence[OffsetToCommit],
         admit: Callable[[], None],
         producer: ProducerIdentity | None = None,
+        *,
+        errors: list[LogStoreError | None] | None = None,
     ) -> Pending[None]:
         """`admit` is called under the lock and may raise; then nothing has changed. With a producer
-        the offsets count from the end of its transaction on (`end_transaction`)."""
+        the offsets count from the end of its transaction on (`end_transaction`).
+
+        With `errors` an offset that is refused leaves the others be: it gets one for each."""
         with self._write_order:
             with self._lock:
-                values = {
-                    TopicPartition(item.topic, item.partition): self._value(item)
-                    for item in offsets
-                }
+                values = self._values(offsets, errors)
                 admit()
                 if not values:
                     return Pending.completed(None)
@@ -260,6 +260,22 @@ class OffsetManager:
         written.add_done_callback(end)
         return applied
 
+    def _values(
+        self, offsets: Sequence[OffsetToCommit], errors: list[LogStoreError | None] | None
+    ) -> dict[TopicPartition, OffsetValue]:
+        values: dict[TopicPartition, OffsetValue] = {}
+        for item in offsets:
+            error = None
+            try:
+                values[TopicPartition(item.topic, item.partition)] = self._value(item)
+            except LogStoreError as refused:
+                error = refused
+                if errors is None:
+                    raise
+            if errors is not None:
+                errors.append(error)
+        return values
+
     def _value(self, item: OffsetToCommit) -> OffsetValue:
         found = self.topic_ids.get(item.topic)
         if found is None:
@@ -328,6 +344,16 @@ class OffsetManager:
         values[part] = OffsetValue(end, -1, old.metadata, old.commit_timestamp_ms, old.topic_id)
         key = encode_key(OffsetKey(group_id, *part))
         self._journal.append([(key, encode_offset(values[part]))], group_id)
+
+
+def unstable(group_id: str, part: TopicPartition) -> UnstableOffsetCommitError:
+    return UnstableOffsetCommitError(
+        f"a transaction that is still open commits an offset of group {group_id!r} for "
+        f"{part.topic}-{part.partition}; try again",
+        group_id=group_id,
+        topic=part.topic,
+        partition=part.partition,
+    )
 
 
 def is_unicode(text: str) -> bool:

@@ -12,10 +12,12 @@ from logstore.api import (
     ClassicProtocol,
     ClassicSync,
     ClassicSynced,
+    LeavingMember,
 )
 from logstore.config import GroupConfig
 from logstore.errors import LogStoreError
-from logstore.group.classic_group import ClassicGroup, Reply
+from logstore.group.classic_group import ClassicGroup
+from logstore.group.classic_member import Reply
 
 SESSION = 10.0
 REBALANCE = 30.0
@@ -70,7 +72,15 @@ class ClassicRig:
         self.group.heartbeat(ClassicHeartbeat("g", member_id, generation, **asked), self.now)
 
     def leave(self, member_id: str = "", **asked) -> None:
-        self.take(self.group.leave(ClassicLeave("g", member_id, **asked), self.now))
+        """One member; raises why it cannot."""
+        (error,) = self.leave_all(LeavingMember(member_id, **asked))
+        if error is not None:
+            raise error
+
+    def leave_all(self, *members: LeavingMember) -> list[LogStoreError | None]:
+        outcomes, replies = self.group.leave(ClassicLeave("g", members), self.now)
+        self.take(replies)
+        return outcomes
 
     def expire(self, at: float) -> None:
         self.now = at

@@ -14,7 +14,7 @@ from logstore.errors import (
     RebalanceInProgressError,
     UnknownMemberError,
 )
-from logstore.group.classic_group import ID_LENGTH_MAX, NEW_MEMBER_TIMEOUT, PROTOCOLS_MAX
+from logstore.group.classic_member import ID_LENGTH_MAX, NEW_MEMBER_TIMEOUT, PROTOCOLS_MAX
 from tests.group.classic_rig import (
     RANGE,
     REBALANCE,

@@ -9,6 +9,7 @@ from tests.fuzz.targets import (
     block_checksums,
     catalog,
     compression,
+    consumer_protocol,
     identity,
     leader_epochs,
     log_start,
@@ -47,6 +48,7 @@ TARGETS: tuple[Target, ...] = tuple(
         offset_keys,
         offset_values,
         transaction_records,
+        consumer_protocol,
         rpc_calls,
         rpc_streams,
     )

@@ -6,6 +6,7 @@ its value is JSON with a version; the newest record of a key counts, a null valu
 
     topic/<name>      {"v": 1, "id": "<uuid>", "partitions": 6, "configs": {"retention_ms": "1"}}
     producer-ids      {"v": 1, "next": 2000}        ids below are given away
+    user/... acl/... quota/...                      see access/records.py
 
 Invariants: a topic id is never used twice; `partitions` never falls; a topic's directories are
 on disk before its record is.
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from logstore.access import AccessState, is_access_key
 from logstore.errors import (
     CorruptDataError,
     InvalidPartitionCountError,
@@ -64,6 +66,7 @@ class CatalogState:
 
     topics: Mapping[str, Topic] = field(default_factory=dict)
     next_producer_id: int = 0
+    access: AccessState = field(default_factory=AccessState)
 
     def topic(self, name: str) -> Topic:
         try:
@@ -75,19 +78,22 @@ class CatalogState:
         """The state after these records. Raises CorruptDataError for one it cannot read."""
         topics = dict(self.topics)
         next_producer_id = self.next_producer_id
+        access = self.access
         for key, value in records:
             try:
                 if key is not None and key.startswith(_TOPIC_PREFIX):
                     _apply_topic(topics, key[len(_TOPIC_PREFIX) :].decode("ascii"), value)
                 elif key == _PRODUCER_IDS and value is not None:
                     next_producer_id = _whole(_body(value)["next"], 0, PRODUCER_ID_MAX)
+                elif key is not None and is_access_key(key):
+                    access = access.apply(key, value)
                 else:
                     raise ValueError("no known type")
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise CorruptDataError(
                     f"catalog record {key!r} cannot be read: {error!r}"
                 ) from error
-        return CatalogState(topics, next_producer_id)
+        return CatalogState(topics, next_producer_id, access)
 
 
 def internal_config(name: str) -> Mapping[str, str]:

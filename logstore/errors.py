@@ -62,6 +62,28 @@ class InvalidSessionTimeoutError(InvalidRequestError):
     reason = "INVALID_SESSION_TIMEOUT"
 
 
+class InvalidAclError(InvalidRequestError):
+    """An access rule names what there is not, or what does not go together."""
+
+    reason = "INVALID_ACL"
+
+
+class InvalidCredentialError(InvalidRequestError):
+    """A user name, password or its derived keys are outside their ranges."""
+
+    reason = "INVALID_CREDENTIAL"
+
+
+class InvalidQuotaError(InvalidRequestError):
+    reason = "INVALID_QUOTA"
+
+
+class UnknownUserError(LogStoreError):
+    """There is no such user, or it has no credential of that mechanism."""
+
+    reason = "UNKNOWN_USER"
+
+
 class UnknownTopicError(LogStoreError):
     reason = "UNKNOWN_TOPIC"
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from logstore import api
+from logstore.access import AccessTable
 from logstore.api import (
     Acks,
     Appended,
@@ -82,6 +83,7 @@ class LocalLogStore:
                 new_id=new_id,
                 on_change=self._topics_changed,
             )
+            self.access = AccessTable(self._table)
             self._flusher = self._table.flusher
             self._fetching = Fetching(self._table, waiters_max=config.waiters_max)
             self._transactions = self._open_transactions()

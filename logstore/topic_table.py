@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from logstore import catalog
+from logstore.access import AccessState
 from logstore.api import TopicSpec
 from logstore.catalog import CatalogState, Topic
 from logstore.clock import Clock
@@ -141,7 +142,19 @@ class TopicTable:
         for opened in list(self._open.values()):
             yield from opened.logs
 
+    @property
+    def access(self) -> AccessState:
+        return self._state.access
+
     # --- changes ----------------------------------------------------------------------------
+
+    def change_access(self, make: Callable[[AccessState], Sequence[KeyValue]]) -> AccessState:
+        """See access.table.Catalog."""
+        with self._lock:
+            records = make(self._state.access)
+            if records:
+                self._write(records)
+            return self._state.access
 
     def create(self, spec: TopicSpec, *, validate_only: bool = False) -> OpenTopic:
         """Durable when it returns."""

@@ -19,6 +19,7 @@ LONG = {
 }
 # Modules whose tests have another name than theirs, and where those are.
 TESTED_BY = {
+    "logstore/api/access.py": "values and protocols; tests/access/",
     "logstore/api/classic_groups.py": "values; tests/group/test_classic_group.py",
     "logstore/api/coordination.py": "values and a protocol; tests/group/test_coordination.py",
     "logstore/api/groups.py": "values; every test of a group uses them",

@@ -15,6 +15,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from logstore.api.access import AccessStore
 from logstore.api.classic_groups import (
     NO_GENERATION,
     ClassicGroupInfo,
@@ -403,6 +404,11 @@ class ServedLogStore(LogStore, Protocol):
     ) -> Registration:
         """Call back once when the member's next heartbeat would be answered with something
         other than `known`, or with an error."""
+        ...
+
+    @property
+    def access(self) -> AccessStore:
+        """Users, access rules and quotas; its changes block for a sync."""
         ...
 
     def attach_driver(

@@ -4,7 +4,7 @@ offsets, and what is told of any group."""
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from logstore.api.topics import TopicPartition
@@ -45,7 +45,8 @@ class GroupAssignment:
     """The answer: what the member should own now, at this epoch.
 
     It must first give up what it owns beyond `partitions` and say so in its next heartbeat.
-    `settled`: nothing more will change until the group does.
+    `settled`: nothing more will change until the group does. `is_reported`: `partitions` are what
+    the member said it owns, in this heartbeat or an earlier one (not told over gRPC).
     """
 
     member_id: str
@@ -53,6 +54,7 @@ class GroupAssignment:
     heartbeat_interval_ms: int
     partitions: tuple[TopicPartition, ...]
     settled: bool = True
+    is_reported: bool = field(default=False, compare=False)
 
 
 def is_news(heartbeat: GroupHeartbeat, answer: GroupAssignment) -> bool:

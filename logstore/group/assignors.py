@@ -181,6 +181,7 @@ ASSIGNORS: dict[str, Assignor] = {
     "sticky": assign_sticky,
     "range": assign_range,
     "roundrobin": assign_round_robin,
+    "uniform": assign_sticky,  # Kafka's name for it
 }
 DEFAULT_ASSIGNOR = "sticky"
 

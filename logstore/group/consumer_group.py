@@ -469,6 +469,7 @@ class ConsumerGroup:
             heartbeat_interval_ms=self._heartbeat_interval_ms(member),
             partitions=tuple(sorted(member.assigned)),
             settled=settled and member.epoch == self.epoch,
+            is_reported=member.assigned == member.reported,
         )
 
     def _heartbeat_interval_ms(self, member: Member) -> int:

@@ -34,6 +34,7 @@ from logstore.group.coordinator import GroupCoordinator, check_group_id
 from logstore.pending import Pending
 
 T = TypeVar("T")
+CLIENT_ID_SHOWN_MAX = 200  # characters of it in a member id
 
 
 class Coordination:
@@ -60,7 +61,7 @@ class Coordination:
         pending: Pending[ClassicJoined] = Pending()
         table = self._table
         with table.change() as effects:
-            new_member_id = str(table.new_id())
+            new_member_id = _member_id(request.client_id, str(table.new_id()))
             mixed = table.occupied_consumer_group(request.group_id)
             if mixed is not None:
                 joined = translation.join(mixed, request, self._now(), new_member_id=new_member_id)
@@ -168,3 +169,8 @@ class Coordination:
             return verb()
         except LogStoreError as error:
             return Pending.failed(error)
+
+
+def _member_id(client_id: str, unique: str) -> str:
+    """As Kafka's, so that people see whose it is."""
+    return f"{client_id[:CLIENT_ID_SHOWN_MAX]}-{unique}" if client_id else unique

@@ -478,3 +478,14 @@ def test_a_member_that_is_gone_would_hear_an_error(rig):
     answer = rig.join("a")
     rig.group.expire(SESSION)
     assert rig.group.would_change("a", answer)
+
+
+def test_an_answer_tells_whether_the_member_has_reported_what_it_says(rig):
+    assert not rig.join("a").is_reported
+    assert rig.beat("a").is_reported
+    assert rig.send("a", 1).is_reported, "it said so before"
+    rig.join("b")
+    told = rig.beat("a")
+    assert len(told.partitions) == 2
+    assert not told.is_reported
+    assert rig.beat("a").is_reported

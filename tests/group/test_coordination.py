@@ -175,6 +175,10 @@ def test_the_id_that_is_asked_for_first_comes_through_the_pending(rig):
     assert rig.join(member_id, needs_known_id=True).result(0).member_id == member_id
 
 
+def test_a_member_id_begins_with_the_clients(rig):
+    assert rig.join(client_id="c" * 1000).result(0).member_id == "c" * 200 + "-m1"
+
+
 def test_a_refused_call_makes_no_group(rig):
     for call in (
         lambda: rig.join("nobody"),

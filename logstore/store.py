@@ -65,6 +65,7 @@ class LocalLogStore:
         executor: Executor | None,
         new_id: Callable[[], uuid.UUID],
     ) -> None:
+        self._path = path
         self._config = config
         self._clock = clock
         self._endpoint = endpoint
@@ -165,6 +166,7 @@ class LocalLogStore:
             node_id=self._meta.node_id,
             endpoints=(self._endpoint,),
             version=__version__,
+            data_dir=self._path,
         )
 
     def create_topic(self, spec: api.TopicSpec, *, validate_only: bool = False) -> TopicInfo:
@@ -188,16 +190,26 @@ class LocalLogStore:
         ]
 
     def alter_topic(
-        self, name: str, *, set_configs: Mapping[str, str], reset_configs: Sequence[str] = ()
+        self,
+        name: str,
+        *,
+        set_configs: Mapping[str, str],
+        reset_configs: Sequence[str] = (),
+        validate_only: bool = False,
     ) -> TopicInfo:
         self._check_open()
-        return self._describe(
-            self._table.alter(name, set_configs=set_configs, reset_configs=reset_configs)
+        altered = self._table.alter(
+            name,
+            set_configs=set_configs,
+            reset_configs=reset_configs,
+            validate_only=validate_only,
         )
+        return self._describe(altered)
 
-    def add_partitions(self, name: str, *, total: int) -> TopicInfo:
+    def add_partitions(self, name: str, *, total: int, validate_only: bool = False) -> TopicInfo:
         self._check_open()
-        return self._describe(self._table.add_partitions(name, total))
+        added = self._table.add_partitions(name, total, validate_only=validate_only)
+        return self._describe(added)
 
     def _describe(self, opened: OpenTopic) -> TopicInfo:
         return TopicInfo(

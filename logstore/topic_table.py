@@ -200,7 +200,12 @@ class TopicTable:
         self._on_change()
 
     def alter(
-        self, name: str, *, set_configs: Mapping[str, str], reset_configs: Sequence[str]
+        self,
+        name: str,
+        *,
+        set_configs: Mapping[str, str],
+        reset_configs: Sequence[str],
+        validate_only: bool = False,
     ) -> OpenTopic:
         catalog.check_topic_name(name)
         changes = canonical_topic_configs(set_configs)
@@ -213,20 +218,24 @@ class TopicTable:
                 if key not in resets
             }
             topic = replace(opened.topic, overrides=overrides)
-            self._write([catalog.topic_record(topic)])
             config = TopicConfig.from_overrides(overrides)
+            if validate_only:
+                return OpenTopic(topic, config, opened.logs)
+            self._write([catalog.topic_record(topic)])
             for log in opened.logs:
                 log.update_config(config)
             self._open[name] = opened = OpenTopic(topic, config, opened.logs)
         self._on_change()
         return opened
 
-    def add_partitions(self, name: str, total: int) -> OpenTopic:
+    def add_partitions(self, name: str, total: int, *, validate_only: bool = False) -> OpenTopic:
         catalog.check_topic_name(name)
         with self._lock:
             opened = self.get(name)
             old = opened.topic
             catalog.check_partition_count(total, minimum=old.partitions + 1, room=self._room())
+            if validate_only:
+                return opened
             topic = replace(old, partitions=total)
             added = self._create_logs(topic, opened.config, range(old.partitions, total))
             self._write([catalog.topic_record(topic)])

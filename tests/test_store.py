@@ -129,6 +129,20 @@ def test_a_directory_without_a_topic_is_set_aside_and_reported(tmp_path: Path) -
     assert kept.read_bytes() == b"someone's"
 
 
+def test_validating_a_change_only_changes_nothing(store: LocalLogStore) -> None:
+    store.create_topic(TopicSpec("orders", partitions=2))
+    would = store.alter_topic("orders", set_configs={"retention.ms": "5"}, validate_only=True)
+    assert would.overrides == {"retention_ms": "5"}
+    store.add_partitions("orders", total=3, validate_only=True)
+    (topic,) = store.describe_topics(["orders"])
+    assert topic.overrides == {}
+    assert len(topic.partitions) == 2
+    with pytest.raises(InvalidConfigError):
+        store.alter_topic("orders", set_configs={"retention.ms": "x"}, validate_only=True)
+    with pytest.raises(InvalidPartitionCountError):
+        store.add_partitions("orders", total=2, validate_only=True)
+
+
 def test_validating_only_makes_nothing(store: LocalLogStore) -> None:
     store.create_topic(TopicSpec("t"), validate_only=True)
     assert store.describe_topics() == []

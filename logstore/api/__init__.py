@@ -406,6 +406,21 @@ class ServedLogStore(LogStore, Protocol):
         other than `known`, or with an error."""
         ...
 
+    def alter_topic(
+        self,
+        name: str,
+        *,
+        set_configs: Mapping[str, str],
+        reset_configs: Sequence[str] = (),
+        validate_only: bool = False,
+    ) -> TopicInfo:
+        """With `validate_only`: what the topic would be, or the error."""
+        ...
+
+    def add_partitions(self, name: str, *, total: int, validate_only: bool = False) -> TopicInfo:
+        """With `validate_only`: the topic as it is, or the error."""
+        ...
+
     @property
     def access(self) -> AccessStore:
         """Users, access rules and quotas; its changes block for a sync."""

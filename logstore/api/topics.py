@@ -53,7 +53,10 @@ class TopicInfo:
 
 @dataclass(frozen=True, slots=True)
 class StoreInfo:
+    """`data_dir`: the directory of a local store, "" for one that is elsewhere."""
+
     cluster_id: str
     node_id: int
     endpoints: tuple[str, ...]
     version: str
+    data_dir: str = ""

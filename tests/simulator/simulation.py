@@ -398,7 +398,8 @@ class Simulation:
     def _try_to_open(self) -> bool:
         """Now and then it fails, or is cut short; whether it is open."""
         world = self.world
-        world.is_troubled = world.has_failed = False
+        world.is_troubled = trouble.is_untold(world)
+        world.has_failed = False
         if world.chance.random() < 0.15:
             world.fs.stop_after(world.chance.randint(0, 60))
         elif world.chance.random() < 0.1:

@@ -57,6 +57,12 @@ def fill_disk(world: World) -> None:
     world.history.add(Trouble(f"room for {room} bytes"))
 
 
+def is_untold(world: World) -> bool:
+    """Whether a write-back failed of which nobody heard: who syncs that file next is told, in this
+    life of the store or a later one, as Linux does."""
+    return any(not node.is_failure_told for node in world.fs._root.files())
+
+
 def end_all(world: World) -> None:
     world.fs.heal()
     world.fs.capacity_bytes = None

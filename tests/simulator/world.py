@@ -63,7 +63,7 @@ class Found:
 
 class World:
     """`store` is replaced at each opening; `life` counts them. `is_troubled`: since the last one a
-    fault was injected, so that the store may refuse."""
+    fault was injected, or one from before is still to be told: the store may refuse."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)

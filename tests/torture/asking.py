@@ -7,21 +7,29 @@ from collections.abc import Callable, Mapping, Sequence
 
 import logstore
 from logstore.errors import StorageFailedError
+from logstore.remote import RemoteConfig
 from logstore.v1 import common_pb2
 from logstore.v1 import consume_service_pb2 as consume
-from tests.server.rpc.stubs import TIMEOUT, Stubs
+from tests.server.rpc.stubs import Stubs
 from tests.torture.checker import Claims, Stored
-from tests.torture.traffic import GROUP, Traffic
+from tests.torture.traffic import CONNECT_MS, GROUP, Traffic
 
 # Without a commit of the group. The longest that it may wait for is a member's session (30 s).
 STANDSTILL_SECONDS = 60.0
+ANSWER_MS = 120_000
 READ_SECONDS_MAX = 300.0
 SILENCE_SECONDS = 0.2  # before it is asked whether there is more to read
 
 
+def connect(address: str) -> logstore.Store:
+    """For what is asked or prepared: it is not what is tested, and may take its time."""
+    config = RemoteConfig(connect_timeout_ms=CONNECT_MS, request_timeout_ms=ANSWER_MS)
+    return logstore.connect(address, config=config)
+
+
 def committed_offsets(address: str, topic: str, partitions: int, group: str = GROUP) -> list[int]:
     """Of the group, per partition; 0 where nothing is committed."""
-    with logstore.connect(address) as store:
+    with connect(address) as store:
         found = {
             item.partition: max(item.offset, 0)
             for item in store.committed_offsets(group)
@@ -41,7 +49,7 @@ def read_all(address: str, topic: str, partitions: int, *, to_the_end: bool = Tr
     """All that is visible when it is called; not `to_the_end`: as far as it is decided, which is
     less where a transaction is open. Raises AssertionError if that takes too long."""
     stored = Stored(partitions)
-    with logstore.connect(address) as store, store.consumer() as consumer:
+    with connect(address) as store, store.consumer() as consumer:
         infos = store.describe_topic(topic).partitions
         stored.starts = [info.log_start_offset for info in infos]
         ends = {
@@ -84,7 +92,7 @@ def _is_more(address: str, topic: str, positions: Mapping[int, int]) -> bool:
         isolation=common_pb2.ISOLATION_READ_COMMITTED,
     )
     with Stubs(address) as stubs:
-        return bool(stubs.consume.Fetch(request, timeout=TIMEOUT).partitions)
+        return bool(stubs.consume.Fetch(request, timeout=ANSWER_MS / 1000).partitions)
 
 
 def wait_for_group(
@@ -121,11 +129,11 @@ def wait_for_commits(
 
 def _how_far(address: str, topic: str, partitions: int, group: str) -> tuple[list[int], list[int]]:
     """Committed offsets and high watermarks."""
-    with logstore.connect(address) as store:
+    with connect(address) as store:
         ends = [info.high_watermark for info in store.describe_topic(topic).partitions]
     return committed_offsets(address, topic, partitions, group), ends
 
 
 def _described(address: str, group: str) -> str:
-    with logstore.connect(address) as store:
+    with connect(address) as store:
         return str(store.describe_group(group))

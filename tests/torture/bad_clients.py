@@ -15,14 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import logstore
 from logstore.remote import RemoteConfig
 from logstore.v1 import consume_service_pb2 as consume
 from tests.server.rpc.stubs import Requests, Stubs
 from tests.support.server_process import ServerProcess
 from tests.support.tcp_proxy import Proxy
 from tests.torture import asking
-from tests.torture.canary import Canary, is_unnoticed, memory_bytes, show
+from tests.torture import traffic as clients
+from tests.torture.canary import Canaries, Watched, memory_bytes
 from tests.torture.checker import check_claims, check_log, check_ownership
 from tests.torture.ledger import GroupLedger, OwnershipLedger
 from tests.torture.report import Outcome
@@ -36,7 +36,9 @@ SERVER_OPTIONS = (
     "--set", "rpc.client_ping_interval_ms_min=500",
 )  # fmt: skip
 # A client finds out in 2 s that nobody answers.
-RESTLESS = RemoteConfig(keepalive_time_ms=1_000, keepalive_timeout_ms=1_000)
+RESTLESS = RemoteConfig(
+    keepalive_time_ms=1_000, keepalive_timeout_ms=1_000, connect_timeout_ms=clients.CONNECT_MS
+)
 GONE_WRITERS = 3
 SLOW_STREAMS = 20
 CREDIT_BYTES = (1 << 31) - 1
@@ -52,6 +54,7 @@ class BadClientRun:
         self.outcome = Outcome("bad-clients")
         self._random = random.Random(seed)
         self._say = say
+        self._directory = directory
         self._server = ServerProcess(
             directory / "data", *SERVER_OPTIONS, errors=directory / "server.log"
         )
@@ -62,20 +65,17 @@ class BadClientRun:
 
     def run(self, rounds: int) -> Outcome:
         with self._server:
-            with logstore.connect(self._server.address) as store:
+            with asking.connect(self._server.address) as store:
                 store.create_topic(TOPIC, partitions=PARTITIONS)
             steady = self._member("steady", self._server.address)
             writers = [Writer(self._server.address, TOPIC, PARTITIONS, n) for n in range(2)]
-            canary = Canary(self._server.address)
             with Traffic(writers, [steady], self._group) as traffic:
                 traffic.wait_for_records(1000, 60)
-                canary.start()
-                for number in range(rounds):
-                    self._round(traffic, canary, number)
-                    self.outcome.add("rounds")
-                self._stay_slow(canary)
-                canary.stopping.set()
-                canary.join(90)
+                with Canaries(self._server.address, self._directory) as canaries:
+                    for number in range(rounds):
+                        self._round(traffic, canaries, number)
+                        self.outcome.add("rounds")
+                    self._stay_slow(canaries)
                 traffic.stop_writers()
                 asking.wait_for_group(self._server.address, TOPIC, PARTITIONS, traffic)
                 traffic.stop_members()
@@ -90,7 +90,7 @@ class BadClientRun:
 
     # --- clients that are gone --------------------------------------------------------------
 
-    def _round(self, traffic: Traffic, canary: Canary, number: int) -> None:
+    def _round(self, traffic: Traffic, canaries: Canaries, number: int) -> None:
         with Proxy(self._server.address) as proxy:
             members = [self._member(f"gone-{number}-{n}", proxy.address) for n in range(2)]
             first = 10 + number * GONE_WRITERS
@@ -108,8 +108,8 @@ class BadClientRun:
                 self._go(proxy, how, members)
                 begun = time.monotonic()
                 self._wait("connections that are gone stay", lambda: not proxy.held())
-                delays = canary.watch(max(1.0, SESSION_SECONDS + 1.0 - (time.monotonic() - begun)))
-                self._compare(how, delays)
+                left = SESSION_SECONDS + 1.0 - (time.monotonic() - begun)
+                self._compare(how, canaries.watch(max(1.0, left)))
                 gone.wait_for_records(300, 60)  # through new connections
             self._wait("the others' partitions have no owner", self._steady_owns_all)
         self._memory.append(memory_bytes(self._server.pid))
@@ -134,13 +134,13 @@ class BadClientRun:
                 return
             time.sleep(0.05)
 
-    def _compare(self, what: str, delays: list[float]) -> None:
-        self._say(f"{what}: {show(delays)}, {memory_bytes(self._server.pid) >> 20} MiB")
-        self.outcome.require(is_unnoticed(delays), "an ordinary client notices", show(delays))
+    def _compare(self, what: str, watched: Watched) -> None:
+        self._say(f"{what}: {watched}, {memory_bytes(self._server.pid) >> 20} MiB")
+        self.outcome.require(watched.is_unnoticed, "an ordinary client notices", str(watched))
 
     # --- clients that never read ------------------------------------------------------------
 
-    def _stay_slow(self, canary: Canary) -> None:
+    def _stay_slow(self, canaries: Canaries) -> None:
         before = memory_bytes(self._server.pid)
         stubs = [Stubs(self._server.address) for _ in range(SLOW_STREAMS)]
         try:
@@ -154,9 +154,9 @@ class BadClientRun:
                     set_positions=positions, credit_bytes=CREDIT_BYTES
                 )
                 streams.append(stub.consume.ConsumeStream(Requests(asked)))
-            delays = canary.watch(2.0)
+            watched = canaries.watch(2.0)
             grown = memory_bytes(self._server.pid) - before
-            self._compare(f"{SLOW_STREAMS} streams that are not read", delays)
+            self._compare(f"{SLOW_STREAMS} streams that are not read", watched)
             for stream in streams:
                 stream.cancel()
         finally:

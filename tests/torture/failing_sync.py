@@ -62,7 +62,7 @@ class FailingSyncRun:
             self.outcome.skipped = reason
             return self.outcome
         with self._server:
-            with logstore.connect(self._server.address) as store:
+            with asking.connect(self._server.address) as store:
                 store.create_topic(TOPIC, partitions=PARTITIONS, configs=CONFIGS)
             with self._traffic() as traffic:
                 tries = 0
@@ -148,7 +148,7 @@ class FailingSyncRun:
     def _wait_for_refusal(self, traffic: Traffic) -> dict[int, LogStoreError]:
         """Which partitions refuse writes, and why, once one does; none if none did in time."""
         deadline = time.monotonic() + FAILURE_SECONDS_MAX
-        with logstore.connect(self._server.address) as store:
+        with asking.connect(self._server.address) as store:
             while time.monotonic() < deadline:
                 answers = {part: self._append_probe(store, part) for part in range(PARTITIONS)}
                 refused = {part: error for part, error in answers.items() if error is not None}
@@ -161,7 +161,7 @@ class FailingSyncRun:
     def _check_refusals(self, refused: dict[int, LogStoreError]) -> None:
         """They say what happened and what to do, and are not to be tried again; and so does the
         next append."""
-        with logstore.connect(self._server.address) as store:
+        with asking.connect(self._server.address) as store:
             for partition, first in refused.items():
                 for error in (first, self._append_probe(store, partition)):
                     self.outcome.require(
@@ -174,7 +174,7 @@ class FailingSyncRun:
                     )
 
     def _check_writable(self) -> None:
-        with logstore.connect(self._server.address) as store:
+        with asking.connect(self._server.address) as store:
             for partition in range(PARTITIONS):
                 error = self._append_probe(store, partition)
                 self.outcome.require(error is None, "not mended by a restart", repr(error))

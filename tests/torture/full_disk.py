@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import logstore
 from logstore.errors import DiskFullError, LogStoreError
 from logstore.record import encode_batch
 from tests.support.server_process import ServerProcess
@@ -82,7 +81,7 @@ class FullDiskRun:
         with self._disk:
             self._put_ballast()
             with self._server:
-                with logstore.connect(self._server.address) as store:
+                with asking.connect(self._server.address) as store:
                     for topic in (TOPIC, COPIES):
                         store.create_topic(topic, partitions=PARTITIONS, configs=CONFIGS)
                 with self._traffic() as traffic:
@@ -164,7 +163,7 @@ class FullDiskRun:
     def _fill(self, traffic: Traffic) -> LogStoreError:
         """Until an append is refused; returns the refusal."""
         deadline = time.monotonic() + FILL_SECONDS_MAX
-        with logstore.connect(self._server.address) as store:
+        with asking.connect(self._server.address) as store:
             while time.monotonic() < deadline:
                 traffic.raise_errors()
                 is_ahead = self._is_ahead()
@@ -208,7 +207,7 @@ class FullDiskRun:
     def _read_in_a_new_group(self, traffic: Traffic) -> None:
         """A group nobody knows yet can join and read although nothing can be written."""
         with (
-            logstore.connect(self._server.address) as store,
+            asking.connect(self._server.address) as store,
             store.consumer(
                 TOPIC,
                 group=f"late-{self._random.randrange(1 << 30)}",
@@ -264,7 +263,7 @@ class FullDiskRun:
             asking.committed_offsets(address, TOPIC, PARTITIONS, group)
             for group in (clients.GROUP, transforms.GROUP)
         ]
-        with logstore.connect(address) as store:
+        with asking.connect(address) as store:
             for partition in range(PARTITIONS):
                 checked = len(self._source.identities[partition])
                 done = min(checked, *(offsets[partition] for offsets in committed))

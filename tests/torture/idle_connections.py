@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.server_process import ServerProcess
-from tests.torture.canary import Canary, is_unnoticed, memory_bytes, open_files, show
+from tests.torture.canary import Canaries, memory_bytes, open_files
 from tests.torture.report import Outcome
 
 # The preface and an empty SETTINGS frame (RFC 9113, 3.4): length, type, flags, stream.
@@ -27,6 +27,7 @@ class IdleRun:
     def __init__(self, directory: Path, connections: int, say: Callable[[str], None]) -> None:
         self.outcome = Outcome("idle-connections")
         self._connections = connections
+        self._directory = directory
         self._say = say
         self._server = ServerProcess(directory / "data", errors=directory / "server.log")
         self._sockets: list[socket.socket] = []
@@ -40,45 +41,42 @@ class IdleRun:
             return self.outcome
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         with self._server:
-            canary = Canary(self._server.address)
-            canary.start()
             try:
-                self._watch_before(canary, watch_seconds)
-                grown = [self._wave(canary, watch_seconds) for _ in range(waves)]
+                with Canaries(self._server.address, self._directory) as canaries:
+                    self._watch_before(canaries, watch_seconds)
+                    grown = [self._wave(canaries, watch_seconds) for _ in range(waves)]
             finally:
                 self._close_all()
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-                canary.stopping.set()
-                canary.join(90)
         limit = self._connections * CONNECTION_BYTES_MAX
         self.outcome.require(max(grown) <= limit, "memory", f"{grown} bytes more in the waves")
         return self.outcome
 
-    def _watch_before(self, canary: Canary, watch_seconds: float) -> None:
-        canary.watch(1.0)  # to warm up
-        delays = canary.watch(watch_seconds)
+    def _watch_before(self, canaries: Canaries, watch_seconds: float) -> None:
+        canaries.watch(0.5)  # to warm up
+        watched = canaries.watch(watch_seconds)
         self._memory, self._files = memory_bytes(self._server.pid), open_files(self._server.pid)
-        self._note(f"none: {show(delays)}, {self._memory >> 20} MiB, {self._files} files")
+        self._note(f"none: {watched}, {self._memory >> 20} MiB, {self._files} files")
 
-    def _wave(self, canary: Canary, watch_seconds: float) -> int:
+    def _wave(self, canaries: Canaries, watch_seconds: float) -> int:
         """Bytes by which the server is larger than before the first."""
         server = self._server
         _connect(server.address, self._connections, self._sockets)
         _wait_for_files(server.pid, self._files + self._connections)
-        delays = canary.watch(watch_seconds)
+        watched = canaries.watch(watch_seconds)
         grown = memory_bytes(server.pid) - self._memory
         held = open_files(server.pid) - self._files
         self._close_all()
         left = _wait_for_files(server.pid, self._files, down=True) - self._files
         after = memory_bytes(server.pid)
         self._note(
-            f"{held} idle: {show(delays)}, {self._memory + grown >> 20} MiB; closed: {left} left, "
+            f"{held} idle: {watched}, {self._memory + grown >> 20} MiB; closed: {left} left, "
             f"{after >> 20} MiB"
         )
         self.outcome.add("idle connections", held)
         require = self.outcome.require
         require(held >= self._connections, "not accepted", f"{held} of {self._connections}")
-        require(is_unnoticed(delays), "an ordinary client notices", show(delays))
+        require(watched.is_unnoticed, "an ordinary client notices", str(watched))
         require(left <= FILES_LEFT_MAX, "closed connections stay", f"{left} files")
         return grown
 

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import logstore
 from tests.support.server_process import ServerProcess
 from tests.torture import asking, transforms
 from tests.torture import traffic as clients
@@ -60,7 +59,7 @@ class KillRun:
         """Until both are reached."""
         until = time.monotonic() + seconds
         with self._server:
-            with logstore.connect(self._server.address) as store:
+            with asking.connect(self._server.address) as store:
                 for topic in (TOPIC, COPIES):
                     store.create_topic(topic, partitions=PARTITIONS, configs=CONFIGS)
             with self._traffic() as traffic:

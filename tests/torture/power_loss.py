@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-import logstore
 from tests.support.server_process import ServerProcess
 from tests.torture import asking, transforms
 from tests.torture import traffic as clients
@@ -68,7 +67,7 @@ class PowerLossRun:
 
     def _run(self, losses: int) -> None:
         address = self._server.address
-        with logstore.connect(address) as store:
+        with asking.connect(address) as store:
             for topic in (TOPIC, COPIES):
                 store.create_topic(topic, partitions=PARTITIONS, configs=CONFIGS)
         with self._traffic(address) as traffic:

@@ -31,6 +31,8 @@ BURST_RECORDS = 20
 UNANSWERED_MAX = 400  # records of one writer
 VALUE_BYTES_MAX = 400
 DELIVERY_SECONDS = 120.0
+# On a machine that has much else to do, the first answer may take its time.
+CONNECT_MS = 60_000
 FRAMES_TOLD = 8  # of what a client that stands still is doing
 
 
@@ -42,7 +44,7 @@ class Client(threading.Thread):
         self.address = address
         self.stopping = threading.Event()
         self.error: BaseException | None = None
-        self.config = RemoteConfig()
+        self.config = RemoteConfig(connect_timeout_ms=CONNECT_MS)
         self._met: tuple[float, BaseException] | None = None
 
     def run(self) -> None:

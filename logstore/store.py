@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -40,11 +41,15 @@ from logstore.reader import LeasedFetch, LocalReader, OneShot
 from logstore.record import is_transactional, parse_header
 from logstore.store_files import create_or_read_meta, make_root, take_lock
 from logstore.topic_table import OpenTopic, TopicTable
+from logstore.txn import Coordination as TransactionCoordination
 from logstore.txn import TransactionCoordinator
 from logstore.version import __version__
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+
+_ALONE: AbstractContextManager[None] = nullcontext()
 
 
 def _ignore() -> None:
@@ -92,6 +97,13 @@ class LocalLogStore:
             self._transactions.attach_groups(self._groups)
             self._coordination = Coordination(
                 self._groups, self._check_open, self._announce_deadline
+            )
+            self._transaction_coordination = TransactionCoordination(
+                self._transactions,
+                self._table,
+                self._offsets_part,
+                self._check_open,
+                self._announce_deadline,
             )
         except BaseException:
             self._lock_file.release()
@@ -247,21 +259,33 @@ class LocalLogStore:
         self._check_open()
         if transactional_id is None:
             return api.ProducerIdentity(self._table.allocate_producer_id(), 0)
-        identity = self._transactions.init_producer(transactional_id, transaction_timeout_ms)
-        self._announce_deadline()
-        return identity
+        return self.transactions.init_producer(
+            transactional_id, transaction_timeout_ms=transaction_timeout_ms
+        )
 
     def append(
-        self, topic: str, partition: int, batch: ReadableBuffer, *, acks: Acks = Acks.ALL
+        self,
+        topic: str,
+        partition: int,
+        batch: ReadableBuffer,
+        *,
+        acks: Acks = Acks.ALL,
+        transaction_version: api.TransactionVersion = api.TransactionVersion.TWO,
     ) -> Pending[Appended]:
         try:
             self._check_open()
             log = self._table.log_for_users(topic, partition)
+            during: AbstractContextManager[None] = _ALONE
             if is_transactional(batch):
                 header = parse_header(batch)
                 producer = api.ProducerIdentity(header.producer_id, header.producer_epoch)
-                self._transactions.enrol(producer, api.TopicPartition(topic, partition))
-            stored = log.append(batch, acks_all=acks is Acks.ALL)
+                part = api.TopicPartition(topic, partition)
+                if transaction_version is api.TransactionVersion.ONE:
+                    during = self._transactions.writing(producer, part)
+                else:
+                    self._transactions.enrol(producer, [part])
+            with during:
+                stored = log.append(batch, acks_all=acks is Acks.ALL)
         except LogStoreError as error:
             return Pending.failed(error)
         answer = Appended(
@@ -288,21 +312,25 @@ class LocalLogStore:
         self._check_open()
         check_group_id(group_id)
         self._transactions.check_producer(transactional_id, producer)
-        part = api.TopicPartition(OFFSETS_TOPIC, self._offsets_journal.partition_of(group_id))
-        self._transactions.enrol(producer, part)
+        self._transactions.enrol(producer, [self._offsets_part(group_id)])
         self._groups.commit_offsets(
             group_id, offsets, member_id=member_id, member_epoch=member_epoch, producer=producer
         ).result()
 
+    def _offsets_part(self, group_id: str) -> api.TopicPartition:
+        """Where the offsets of the group are kept."""
+        return api.TopicPartition(OFFSETS_TOPIC, self._offsets_journal.partition_of(group_id))
+
     def end_transaction(
         self, transactional_id: str, producer: api.ProducerIdentity, *, commit: bool
     ) -> api.ProducerIdentity:
-        self._check_open()
-        try:
-            return self._transactions.end(transactional_id, producer, commit=commit)
-        except LogStoreError:  # what was decided is gone on with before long
-            self._announce_deadline()
-            raise
+        return self.transactions.end(
+            transactional_id, producer, commit=commit, version=api.TransactionVersion.TWO
+        )
+
+    @property
+    def transactions(self) -> TransactionCoordination:
+        return self._transaction_coordination
 
     def open_reader(
         self, *, bytes_max: int, partition_bytes_max: int, read_committed: bool = False

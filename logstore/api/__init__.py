@@ -61,6 +61,14 @@ from logstore.api.topics import (
     TopicPartition,
     TopicSpec,
 )
+from logstore.api.transactions import (
+    ProducerIdentity,
+    ProducerInfo,
+    TransactionCoordination,
+    TransactionInfo,
+    TransactionStatus,
+    TransactionVersion,
+)
 from logstore.errors import LogStoreError
 from logstore.pending import Pending
 
@@ -94,11 +102,6 @@ class Appended(NamedTuple):
     log_append_time_ms: int
     log_start_offset: int
     duplicate: bool
-
-
-class ProducerIdentity(NamedTuple):
-    producer_id: int
-    producer_epoch: int
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -394,6 +397,24 @@ class ServedLogStore(LogStore, Protocol):
 
     @property
     def coordination(self) -> GroupCoordination: ...
+
+    @property
+    def transactions(self) -> TransactionCoordination:
+        """The verbs of transactions as Kafka's clients need them."""
+        ...
+
+    def append(
+        self,
+        topic: str,
+        partition: int,
+        batch: ReadableBuffer,
+        *,
+        acks: Acks = Acks.ALL,
+        transaction_version: TransactionVersion = TransactionVersion.TWO,
+    ) -> Pending[Appended]:
+        """With ONE a transactional batch for a partition that was not added to its transaction is
+        refused (InvalidTransactionStateError) instead of enrolling it."""
+        ...
 
     def heartbeat_now(self, heartbeat: GroupHeartbeat) -> GroupAssignment:
         """group_heartbeat without waiting."""

@@ -37,6 +37,7 @@ from logstore.log.lease import Lease
 from logstore.log.log_view import LogView, Published
 from logstore.log.log_writer import Appended, LogWriter
 from logstore.log.partition_cleaner import PartitionCleaner
+from logstore.log.producer_state import ProducerEntry
 from logstore.log.recovery import RecoveryReport, recover
 from logstore.log.retention import expired_segments, remove_segment
 from logstore.log.segment import Segment, create_segment_file
@@ -305,6 +306,10 @@ class PartitionLog:
     def open_transactions(self) -> dict[int, tuple[int, int]]:
         """producer id -> (producer epoch, first offset) of those that no marker has ended."""
         return self._writer.open_transactions()
+
+    def producers(self) -> dict[int, ProducerEntry]:
+        """producer id -> what is known of it now."""
+        return self._writer.producers()
 
     def is_marked(self, producer_id: int, epoch: int) -> bool:
         """Whether the producer's last batch is of that epoch and left no transaction open."""

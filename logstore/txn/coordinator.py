@@ -11,7 +11,9 @@ Invariants
 - Decisions of one transactional id are written in the order they were made in (under `_lock`).
 - Who holds an older epoch changes nothing: not the state, and not the logs, since the markers carry
   the raised epoch.
-- While a transaction is being ended by a thread (`_ending`), no other touches it.
+- While a transaction is being ended by a thread (`_ending`), no other touches it, and nobody is
+  still writing what it had enrolled itself (`_writers`): of clients of version ONE the epoch tells
+  no transaction from the next, so that the log would take it.
 
 A marker goes to every enrolled partition, also to one that holds no record of the transaction: a
 batch that was held up on its way would open it again.
@@ -23,12 +25,12 @@ callback of one; who is told that a flush is wanted may come back here, so it is
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Protocol
 
-from logstore.api import ProducerIdentity, TopicPartition
+from logstore.api import ProducerIdentity, TopicPartition, TransactionVersion
 from logstore.clock import Clock
 from logstore.config import TransactionConfig
 from logstore.errors import (
@@ -44,10 +46,11 @@ from logstore.errors import (
     UnknownTopicError,
     UnknownTransactionalIdError,
 )
-from logstore.flush_wait import pending_flush
-from logstore.log import Flusher, PartitionLog
+from logstore.log import PartitionLog
 from logstore.pending import Pending
 from logstore.record import Marker, encode_marker
+from logstore.txn.orphans import abort_orphans
+from logstore.txn.partitions import Partitions
 from logstore.txn.transaction import Transaction
 from logstore.txn.transaction_records import decode_key, decode_value, encode_key, encode_value
 
@@ -60,18 +63,6 @@ class Journal(Protocol):
     def append(self, records: Sequence[KeyValue], entity: str) -> Pending[None]: ...
 
     def replay(self) -> Iterator[tuple[bytes, bytes | None, int]]: ...
-
-
-class Partitions(Protocol):
-    """What is needed of the store's topics."""
-
-    flusher: Flusher
-
-    def log(self, name: str, partition: int) -> PartitionLog: ...
-
-    def all_logs(self) -> Iterable[PartitionLog]: ...
-
-    def allocate_producer_id(self) -> int: ...
 
 
 class OffsetsOfTransactions(Protocol):
@@ -102,6 +93,8 @@ class TransactionCoordinator:
         self._active: dict[str, Transaction] = {}  # those of _by_id that are open or being ended
         self._due: dict[str, float] = {}  # monotonic: no jump of the wall clock moves a timeout
         self._ending: set[str] = set()
+        self._writers: dict[str, int] = {}
+        self._written = threading.Condition(self._lock)
         self._unsure: set[str] = set()  # decided, but not known to be on disk
         self._groups: OffsetsOfTransactions | None = None
         self._pause_until = 0.0  # nothing is tried again before that
@@ -112,24 +105,38 @@ class TransactionCoordinator:
 
     # --- producers --------------------------------------------------------------------------
 
-    def init_producer(self, transactional_id: str, timeout_ms: int) -> ProducerIdentity:
-        """Take the id over: its last producer is fenced, and what that left open is aborted.
+    def init_producer(
+        self,
+        transactional_id: str,
+        timeout_ms: int,
+        expected: ProducerIdentity | None = None,
+    ) -> ProducerIdentity:
+        """Take the id over: its last producer is fenced, and what that left open is aborted. With
+        `expected` only for that one, which goes on; asked again it is told the same.
 
         Blocks for syncs. Raises ConcurrentTransactionsError while another thread ends the id's
-        transaction, InvalidRequestError, InvalidTransactionTimeoutError.
+        transaction, InvalidRequestError, InvalidTransactionTimeoutError, ProducerFencedError.
         """
         check_transactional_id(transactional_id)
         self._check_timeout(timeout_ms)
         with self._lock:
             self._refuse_if_ending(transactional_id)
             known = self._by_id.get(transactional_id)
+            if known is not None and expected is not None:
+                _refuse_if_replaced(known, expected)
+                if known.is_told_again(expected):
+                    return known.identity
         if known is not None and (known.is_ongoing or known.is_prepared):
             commit = known.is_prepared and known.is_commit
-            self._end(transactional_id, commit=commit, check=lambda _: None)
+            self._end(transactional_id, commit=commit, check=partial(_must_be_of, known.identity))
+            with self._lock:
+                known = self._by_id.get(transactional_id)
         needs_id = known is None or known.is_exhausted
         fresh_id = self._partitions.allocate_producer_id() if needs_id else -1
         with self._lock:
             self._refuse_if_ending(transactional_id)
+            if expected is not None and self._by_id.get(transactional_id) is not known:
+                raise _busy(transactional_id)  # another producer was faster
             known = self._by_id.get(transactional_id)
             now_ms = self._clock.now_ms()
             if known is None:
@@ -138,50 +145,98 @@ class TransactionCoordinator:
                 raise _busy(transactional_id)  # another producer was faster
             else:
                 producer_id = fresh_id if known.is_exhausted else known.producer_id
-                taken = known.succeed(now_ms, timeout_ms=timeout_ms, producer_id=producer_id)
+                taken = known.succeed(
+                    now_ms, timeout_ms=timeout_ms, producer_id=producer_id, former=expected
+                )
             written = self._set(taken)
         written.result()
         return taken.identity
 
-    def enrol(self, producer: ProducerIdentity, part: TopicPartition) -> None:
-        """`producer` is about to write to `part` in its transaction, which begins if none is open.
+    def enrol(
+        self,
+        producer: ProducerIdentity,
+        parts: Sequence[TopicPartition],
+        *,
+        version: TransactionVersion = TransactionVersion.TWO,
+    ) -> None:
+        """`producer` is about to write to `parts` in its transaction, which begins if none is open.
 
         Raises UnknownTransactionalIdError, ProducerFencedError, ConcurrentTransactionsError,
         DiskFullError, StorageFailedError.
         """
         with self._lock:
-            transactional_id = self._by_producer.get(producer.producer_id)
-            if transactional_id is None:
-                raise UnknownTransactionalIdError(
-                    f"producer {producer.producer_id} has no transactional id: it must be "
-                    "initialized with one before it writes in a transaction",
-                    producer_id=producer.producer_id,
-                )
-            transaction = self._by_id[transactional_id]
-            transaction.check_identity(producer)
-            self._refuse_if_ending(transactional_id)
-            enrolled = transaction.enrol(part, self._clock.now_ms())
+            transaction = self._of(producer)
+            enrolled = transaction.enrol(parts, self._clock.now_ms(), version)
             if enrolled is not transaction:
                 written = self._set(enrolled)
                 if written.error is not None:
                     self._put(transaction)
                     raise written.error
 
+    @contextmanager
+    def writing(self, producer: ProducerIdentity, part: TopicPartition) -> Iterator[None]:
+        """`producer`, of version ONE, writes to `part`: its transaction does not end meanwhile.
+
+        Raises what `enrol` does, InvalidTransactionStateError if it has not enrolled that.
+        """
+        with self._lock:
+            transaction = self._of(producer)
+            transaction.check_enrolled(part)
+            key = transaction.transactional_id
+            self._writers[key] = self._writers.get(key, 0) + 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._writers[key] -= 1
+                if not self._writers[key]:
+                    del self._writers[key]
+                    self._written.notify_all()
+
+    def _of(self, producer: ProducerIdentity) -> Transaction:
+        """Under the lock: that of the producer, which may write in it."""
+        transactional_id = self._by_producer.get(producer.producer_id)
+        if transactional_id is None:
+            raise UnknownTransactionalIdError(
+                f"producer {producer.producer_id} has no transactional id: it must be "
+                "initialized with one before it writes in a transaction",
+                producer_id=producer.producer_id,
+            )
+        transaction = self._by_id[transactional_id]
+        transaction.check_identity(producer)
+        self._refuse_if_ending(transactional_id)
+        return transaction
+
     def check_producer(self, transactional_id: str, producer: ProducerIdentity) -> None:
         """Raises UnknownTransactionalIdError, ProducerFencedError."""
         with self._lock:
             self._get(transactional_id).check_identity(producer)
 
+    def all(self) -> list[Transaction]:
+        """The present, or last, one of each transactional id, sorted."""
+        with self._lock:
+            return [self._by_id[key] for key in sorted(self._by_id)]
+
+    def get(self, transactional_id: str) -> Transaction:
+        """Raises UnknownTransactionalIdError."""
+        with self._lock:
+            return self._get(transactional_id)
+
     # --- the end of a transaction -----------------------------------------------------------
 
     def end(
-        self, transactional_id: str, producer: ProducerIdentity, *, commit: bool
+        self,
+        transactional_id: str,
+        producer: ProducerIdentity,
+        *,
+        commit: bool,
+        version: TransactionVersion = TransactionVersion.TWO,
     ) -> ProducerIdentity:
         """Commit or abort; how the producer goes on. Asked again it gives the same answer.
 
         Blocks for syncs. When it raises a retriable error, ask again: a decision that was made
         stands. Raises ProducerFencedError, UnknownTransactionalIdError,
-        InvalidTransactionStateError (a commit, and nothing is open),
+        InvalidTransactionStateError (a commit, or an abort of version ONE, and nothing is open),
         ConcurrentTransactionsError, DiskFullError, StorageFailedError (of a partition that cannot
         be flushed: nothing is decided, abort).
         """
@@ -194,21 +249,29 @@ class TransactionCoordinator:
             transaction = self._get(transactional_id)
             if transaction.is_answered(producer, commit=commit):
                 return transaction.identity
-        return self._end(transactional_id, commit=commit, check=check)
+        return self._end(transactional_id, commit=commit, check=check, version=version)
 
     def _end(
-        self, transactional_id: str, *, commit: bool, check: Callable[[Transaction], None]
+        self,
+        transactional_id: str,
+        *,
+        commit: bool,
+        check: Callable[[Transaction], None],
+        version: TransactionVersion = TransactionVersion.TWO,
     ) -> ProducerIdentity:
         with self._lock:
             self._refuse_if_ending(transactional_id)
             transaction = self._get(transactional_id)
             check(transaction)
-            if not transaction.is_prepared:
-                transaction.decide(0, commit=commit)  # raises where nothing is open
+            if not transaction.is_prepared:  # raises where nothing is open
+                transaction.decide(0, commit=commit, version=version)
             self._ending.add(transactional_id)
         try:
+            with self._lock:
+                while transactional_id in self._writers:
+                    self._written.wait()
             if not transaction.is_prepared:
-                transaction = self._decide(transaction, commit=commit)
+                transaction = self._decide(transaction, commit=commit, version=version)
             elif transactional_id in self._unsure:
                 self._write_decision(transaction)
             self._mark(transaction)
@@ -219,12 +282,18 @@ class TransactionCoordinator:
             with self._lock:
                 self._ending.discard(transactional_id)
 
-    def _decide(self, transaction: Transaction, *, commit: bool) -> Transaction:
+    def _decide(
+        self,
+        transaction: Transaction,
+        *,
+        commit: bool,
+        version: TransactionVersion = TransactionVersion.TWO,
+    ) -> Transaction:
         if commit:
             for log in self._logs(transaction):
                 with suppress(UnknownTopicError):  # deleted meanwhile
                     log.flush()
-        decided = transaction.decide(self._clock.now_ms(), commit=commit)
+        decided = transaction.decide(self._clock.now_ms(), commit=commit, version=version)
         try:
             self._write_decision(decided)
         except DiskFullError:  # nothing was written
@@ -274,14 +343,17 @@ class TransactionCoordinator:
     def _complete(self, transaction: Transaction) -> Transaction:
         """The state of who goes on; with a new producer id when the epochs are used up."""
         completed = transaction.complete(self._clock.now_ms())
-        fresh_id = self._partitions.allocate_producer_id() if completed.is_exhausted else -1
+        is_one = completed.version is TransactionVersion.ONE
+        if completed.is_exhausted and not is_one:  # who is of ONE would not know
+            completed = completed.succeed(
+                self._clock.now_ms(),
+                timeout_ms=completed.timeout_ms,
+                producer_id=self._partitions.allocate_producer_id(),
+            )
         with self._lock:
-            now_ms = self._clock.now_ms()
-            if completed.is_exhausted:
-                completed = completed.succeed(
-                    now_ms, timeout_ms=completed.timeout_ms, producer_id=fresh_id
-                )
-            self._set(completed)  # if that is lost, the markers are written again
+            written = self._set(completed)  # if that is lost, the markers are written again
+        if is_one:  # and would end the next transaction, whose epoch is the same
+            written.result()
         return completed
 
     def _logs(self, transaction: Transaction) -> Iterator[PartitionLog]:
@@ -353,7 +425,7 @@ class TransactionCoordinator:
                 self._recover_one(transaction)
         if not is_exact:
             self._fence_all()
-        self._abort_orphans()
+        self.recovery_notes += abort_orphans(self._partitions, self._clock.now_ms(), self._find)
 
     def _recover_one(self, transaction: Transaction) -> None:
         """A decision that cannot be carried out now, as in a partition that cannot be opened, keeps
@@ -388,33 +460,10 @@ class TransactionCoordinator:
         for pending in written:
             pending.result()
 
-    def _abort_orphans(self) -> None:
-        """Transactions that a partition holds open and nobody knows of: their enrolment was lost
-        with the power, or their marker to damage. Nothing could ever end them."""
-        written = []
-        for log in self._partitions.all_logs():
-            for producer_id, (epoch, first_offset) in log.open_transactions().items():
-                known = self._by_id.get(self._by_producer.get(producer_id, ""))
-                part = TopicPartition(log.topic, log.partition)
-                if known is not None and known.is_part(part, epoch):
-                    continue
-                marker = encode_marker(
-                    Marker.ABORT,
-                    producer_id=producer_id,
-                    producer_epoch=max(epoch, known.epoch if known else epoch),
-                    timestamp_ms=self._clock.now_ms(),
-                )
-                appended = log.append(marker, validated=True)
-                flusher = self._partitions.flusher
-                written.append(pending_flush(log, flusher, appended.last_offset, None))
-                self.recovery_notes.append(
-                    f"{log.topic}-{log.partition}: the transaction of producer {producer_id} from "
-                    f"offset {first_offset} on was aborted: its end, or its beginning, was lost"
-                )
-        for pending in written:
-            pending.result()
-
     # --- state ------------------------------------------------------------------------------
+
+    def _find(self, producer_id: int) -> Transaction | None:
+        return self._by_id.get(self._by_producer.get(producer_id, ""))
 
     def _get(self, transactional_id: str) -> Transaction:
         transaction = self._by_id.get(transactional_id)
@@ -502,6 +551,21 @@ def _busy(transactional_id: str) -> ConcurrentTransactionsError:
         f"the transaction of {transactional_id!r} is being ended; try again",
         transactional_id=transactional_id,
     )
+
+
+def _refuse_if_replaced(known: Transaction, expected: ProducerIdentity) -> None:
+    if not known.may_go_on(expected):
+        raise ProducerFencedError(
+            f"transactional id {known.transactional_id!r} is producer {known.producer_id}, epoch "
+            f"{known.epoch}; {expected.producer_id}, epoch {expected.producer_epoch}, is over",
+            transactional_id=known.transactional_id,
+            epoch=known.epoch,
+        )
+
+
+def _must_be_of(producer: ProducerIdentity, now: Transaction) -> None:
+    if now.identity != producer:
+        raise _busy(now.transactional_id)
 
 
 def _must_be(then: Transaction, now: Transaction) -> None:

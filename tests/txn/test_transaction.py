@@ -17,7 +17,7 @@ from logstore.txn.transaction import EPOCH_MAX, Transaction, TransactionState
 
 PART, OTHER = TopicPartition("t", 0), TopicPartition("t", 1)
 EMPTY = Transaction("x", producer_id=7, epoch=3, timeout_ms=1000)
-ONGOING = EMPTY.enrol(PART, 50)
+ONGOING = EMPTY.enrol([PART], 50)
 COMMITTING = ONGOING.decide(60, commit=True)
 ABORTING = ONGOING.decide(60, commit=False)
 COMMITTED = COMMITTING.complete(70)
@@ -37,7 +37,7 @@ def test_the_examples_are_all_states() -> None:
 
 @pytest.mark.parametrize("before", [EMPTY, COMMITTED, ABORTED])
 def test_the_first_partition_begins_a_transaction(before: Transaction) -> None:
-    begun = before.enrol(PART, 99)
+    begun = before.enrol([PART], 99)
     assert begun.is_ongoing
     assert (begun.partitions, begun.started_ms, begun.epoch) == (
         frozenset({PART}),
@@ -47,12 +47,12 @@ def test_the_first_partition_begins_a_transaction(before: Transaction) -> None:
 
 
 def test_enrolling() -> None:
-    assert ONGOING.enrol(PART, 99) is ONGOING
-    more = ONGOING.enrol(OTHER, 99)
+    assert ONGOING.enrol([PART], 99) is ONGOING
+    more = ONGOING.enrol([OTHER], 99)
     assert (more.partitions, more.started_ms) == (frozenset({PART, OTHER}), 50)
     for item in (COMMITTING, ABORTING):
         with pytest.raises(ConcurrentTransactionsError):
-            item.enrol(PART, 99)
+            item.enrol([PART], 99)
 
 
 @pytest.mark.parametrize("state", sorted(set(ALL) - {TransactionState.ONGOING}))
@@ -110,6 +110,6 @@ def test_a_new_producer() -> None:
 def test_no_epoch_leaves_int16() -> None:
     item = replace(EMPTY, epoch=EPOCH_MAX - 20)
     while not item.is_exhausted:
-        item = item.enrol(PART, 1).decide(1, commit=True).complete(1)
+        item = item.enrol([PART], 1).decide(1, commit=True).complete(1)
     assert item.succeed(1, timeout_ms=1, producer_id=7).epoch <= EPOCH_MAX
     assert item.epoch > EPOCH_MAX - 4

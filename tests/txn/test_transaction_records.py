@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logstore.api import TopicPartition
+from logstore.api import TopicPartition, TransactionVersion
 from logstore.errors import CorruptDataError
 from logstore.txn.transaction import Transaction, TransactionState
 from logstore.txn.transaction_records import decode_key, decode_value, encode_key, encode_value
@@ -33,6 +35,22 @@ def test_the_example_in_bytes() -> None:
     assert encode_key("order-1") == b"\0\0\0\x07order-1"
 
 
+ONE = replace(EXAMPLE, version=TransactionVersion.ONE)
+ONE_HEX = (
+    "0001 0000000000000102 0003 0000ea60 02"
+    "02 02 74 03 00000000 00000002 00"  # the same in compact form, no tagged field of the topic
+    "0000000000000006 0000000000000005"
+    "01 02 02 0001"  # one tagged field: tag 2, two bytes, version 1
+)
+
+
+def test_the_example_of_version_one_in_bytes() -> None:
+    assert encode_value(ONE) == bytes.fromhex(ONE_HEX)
+    assert decode_value("order-1", bytes.fromhex(ONE_HEX)) == ONE
+    without = bytes.fromhex(ONE_HEX)[:-5] + b"\0"  # as of an older Kafka
+    assert decode_value("order-1", without) == ONE
+
+
 _ids = st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable())
 _partitions = st.frozensets(st.builds(TopicPartition, st.just("t") | _ids, st.integers(0, 99)))
 
@@ -48,6 +66,7 @@ _partitions = st.frozensets(st.builds(TopicPartition, st.just("t") | _ids, st.in
         _partitions,
         st.integers(-1, 1 << 60),
         st.integers(-1, 1 << 60),
+        st.sampled_from(TransactionVersion),
     )
 )
 def test_round_trip(transaction: Transaction) -> None:
@@ -62,12 +81,18 @@ def test_a_key_of_another_version_is_passed_over() -> None:
 
 def test_damaged_records_are_refused() -> None:
     key, value = encode_key("order-1"), encode_value(EXAMPLE)
-    for length in range(len(value)):
-        with pytest.raises(CorruptDataError):
-            decode_value("order-1", value[:length])
+    for whole in (value, encode_value(ONE)):
+        for length in range(len(whole)):
+            with pytest.raises(CorruptDataError):
+                decode_value("order-1", whole[:length])
     for length in range(len(key)):
         with pytest.raises(CorruptDataError):
             decode_key(key[:length])
-    for bad in (value + b"\0", b"\0\1" + value[2:], value[:16] + b"\x09" + value[17:]):
+    for bad in (
+        value + b"\0",
+        b"\0\1" + value[2:],
+        b"\0\2" + value[2:],
+        value[:16] + b"\x09" + value[17:],
+    ):
         with pytest.raises(CorruptDataError, match="order-1"):
             decode_value("order-1", bad)

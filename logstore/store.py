@@ -101,6 +101,7 @@ class LocalLogStore:
             self._transaction_coordination = TransactionCoordination(
                 self._transactions,
                 self._table,
+                self._groups,
                 self._offsets_part,
                 self._check_open,
                 self._announce_deadline,

@@ -16,7 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from logstore.api.coordination import MemberCommit
 from logstore.api.topics import TopicPartition
+from logstore.errors import LogStoreError
+from logstore.pending import Pending
 
 
 class ProducerIdentity(NamedTuple):
@@ -85,6 +88,20 @@ class TransactionCoordination(Protocol):
 
     def add_offsets(self, transactional_id: str, producer: ProducerIdentity, group_id: str) -> None:
         """The same for the offsets of a group."""
+        ...
+
+    def commit_offsets(
+        self,
+        transactional_id: str,
+        producer: ProducerIdentity,
+        commit: MemberCommit,
+        *,
+        version: TransactionVersion,
+    ) -> Pending[list[LogStoreError | None]]:
+        """As GroupCoordination.commit, but the offsets count when the transaction is committed, or
+        never. A commit by nobody is not held against the members that the group has: the epoch of
+        the producer fences. With ONE InvalidTransactionStateError where add_offsets is missing.
+        Errors of the producer or the whole group come through the Pending."""
         ...
 
     def end(

@@ -220,8 +220,10 @@ class GroupCoordinator:
     def commit_each(
         self, commit: MemberCommit, producer: ProducerIdentity | None = None
     ) -> Pending[list[LogStoreError | None]]:
-        """See GroupCoordination.commit; errors that concern all are raised."""
+        """See GroupCoordination.commit, with a producer TransactionCoordination.commit_offsets;
+        errors that concern all are raised."""
         check_group_id(commit.group_id)
+        is_fenced_by_epoch = producer is not None and not commit.member_id
 
         def admit() -> None:
             self._admit(
@@ -230,6 +232,7 @@ class GroupCoordinator:
                 commit.member_epoch,
                 commit.instance_id,
                 is_kept=bool(commit.offsets),
+                may_anyone=is_fenced_by_epoch and commit.member_epoch < 0,
             )
 
         errors: list[LogStoreError | None] = []
@@ -255,11 +258,14 @@ class GroupCoordinator:
         instance_id: str | None,
         *,
         is_kept: bool,
+        may_anyone: bool = False,
     ) -> None:
         """Under the lock. Raises GroupError if this member may not commit."""
         entry = self.table.groups.get(group_id)
         group = self.table.group_of(group_id, ConsumerGroup) if entry is None else entry.group
-        if isinstance(group, ClassicGroup):
+        if may_anyone:
+            pass
+        elif isinstance(group, ClassicGroup):
             now = self._clock.monotonic()
             group.check_commit(member_id, member_epoch, now, instance_id=instance_id)
         else:

@@ -37,7 +37,7 @@ from logstore.log.lease import Lease
 from logstore.log.log_view import LogView, Published
 from logstore.log.log_writer import Appended, LogWriter
 from logstore.log.partition_cleaner import PartitionCleaner
-from logstore.log.producer_state import ProducerEntry
+from logstore.log.producer_state import KnownProducers
 from logstore.log.recovery import RecoveryReport, recover
 from logstore.log.retention import expired_segments, remove_segment
 from logstore.log.segment import Segment, create_segment_file
@@ -307,7 +307,7 @@ class PartitionLog:
         """producer id -> (producer epoch, first offset) of those that no marker has ended."""
         return self._writer.open_transactions()
 
-    def producers(self) -> dict[int, ProducerEntry]:
+    def producers(self) -> KnownProducers:
         """producer id -> what is known of it now."""
         return self._writer.producers()
 

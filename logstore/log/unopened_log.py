@@ -14,7 +14,7 @@ from logstore.errors import LogStoreError, UnknownTopicError
 from logstore.log.faults import fresh
 from logstore.log.lease import Lease
 from logstore.log.partition_log import PartitionLog, PartitionParts
-from logstore.log.producer_state import ProducerEntry
+from logstore.log.producer_state import KnownProducers
 from logstore.log.transactions import AbortedTransaction
 from logstore.log.waiters import Callback, Registration, Waiters
 
@@ -90,7 +90,7 @@ class UnopenedLog(PartitionLog):
     def open_transactions(self) -> dict[int, tuple[int, int]]:
         return {}
 
-    def producers(self) -> dict[int, ProducerEntry]:
+    def producers(self) -> KnownProducers:
         self._refuse()
 
     def is_marked(self, producer_id: int, epoch: int) -> bool:

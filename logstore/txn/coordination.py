@@ -4,8 +4,10 @@ of flushes, are the coordinator's."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from logstore.api import (
+    MemberCommit,
     ProducerIdentity,
     ProducerInfo,
     TopicPartition,
@@ -14,7 +16,8 @@ from logstore.api import (
     TransactionVersion,
 )
 from logstore.errors import LogStoreError
-from logstore.group import check_group_id
+from logstore.group import GroupCoordinator, check_group_id
+from logstore.pending import Pending
 from logstore.txn.coordinator import TransactionCoordinator
 from logstore.txn.partitions import Partitions
 from logstore.txn.transaction import Transaction, TransactionState
@@ -29,6 +32,7 @@ class Coordination:
         self,
         transactions: TransactionCoordinator,
         partitions: Partitions,
+        groups: GroupCoordinator,
         offsets_part: Callable[[str], TopicPartition],
         check_open: Callable[[], None],
         announce_deadline: Callable[[], None],
@@ -36,6 +40,7 @@ class Coordination:
         """`offsets_part`: where the offsets of a group are kept."""
         self._transactions = transactions
         self._partitions = partitions
+        self._groups = groups
         self._offsets_part = offsets_part
         self._check_open = check_open
         self._announce_deadline = announce_deadline
@@ -66,6 +71,29 @@ class Coordination:
         self._check_open()
         check_group_id(group_id)
         self._enrol(transactional_id, producer, [self._offsets_part(group_id)])
+
+    def commit_offsets(
+        self,
+        transactional_id: str,
+        producer: ProducerIdentity,
+        commit: MemberCommit,
+        *,
+        version: TransactionVersion,
+    ) -> Pending[list[LogStoreError | None]]:
+        try:
+            self._check_open()
+            check_group_id(commit.group_id)
+            self._transactions.check_producer(transactional_id, producer)
+            part = self._offsets_part(commit.group_id)
+            during: AbstractContextManager[None] = nullcontext()
+            if version is TransactionVersion.ONE:
+                during = self._transactions.writing(producer, part)
+            else:
+                self._transactions.enrol(producer, [part])
+            with during:
+                return self._groups.commit_each(commit, producer)
+        except LogStoreError as error:
+            return Pending.failed(error)
 
     def _enrol(
         self, transactional_id: str, producer: ProducerIdentity, parts: Sequence[TopicPartition]
@@ -109,7 +137,7 @@ class Coordination:
                 entry.batches[-1].timestamp_ms if entry.batches else -1,
                 entry.open_since,
             )
-            for producer_id, entry in sorted(found.items())
+            for producer_id, entry in sorted(found.entries.items())
         ]
 
 

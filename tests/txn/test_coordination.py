@@ -11,6 +11,9 @@ from itertools import count
 import pytest
 
 from logstore.api import (
+    GroupHeartbeat,
+    MemberCommit,
+    OffsetToCommit,
     ProducerIdentity,
     TopicPartition,
     TopicSpec,
@@ -24,6 +27,8 @@ from logstore.errors import (
     InvalidTransactionStateError,
     LogStoreError,
     ProducerFencedError,
+    StaleMemberEpochError,
+    UnknownMemberError,
     UnknownPartitionError,
     UnknownTopicError,
     UnknownTransactionalIdError,
@@ -289,6 +294,48 @@ def test_used_up_epochs_do_not_end_a_session_of_version_one(run: Running) -> Non
         put(run.store, PARTS[0], producer, b"%d" % turn, turn)
         assert run.end(producer) == producer
     assert run.init().producer_id != producer.producer_id
+
+
+def commit(
+    run: Running, producer: ProducerIdentity, offset: int, version: TransactionVersion, **of: object
+) -> list[LogStoreError | None]:
+    offsets = (OffsetToCommit("t", 0, offset), OffsetToCommit("nope", 0, offset))
+    committed = MemberCommit("g", offsets, **of)  # type: ignore[arg-type]
+    return run.store.transactions.commit_offsets("x", producer, committed, version=version).result(
+        5
+    )
+
+
+@pytest.mark.parametrize("version", TransactionVersion)
+@pytest.mark.parametrize("is_commit", [True, False])
+def test_offsets_count_with_the_transaction(
+    run: Running, version: TransactionVersion, is_commit: bool
+) -> None:
+    producer = run.init()
+    if version is ONE:
+        with pytest.raises(InvalidTransactionStateError):
+            commit(run, producer, 5, version)
+        run.store.transactions.add_offsets("x", producer, "g")
+    good, bad = commit(run, producer, 5, version)
+    assert good is None
+    assert isinstance(bad, UnknownTopicError)
+    run.end(producer, commit=is_commit, version=version)
+    (found,) = run.store.committed_offsets("g", [PARTS[0]])
+    assert found.offset == (5 if is_commit else -1)
+
+
+def test_offsets_of_members_that_are_not_current_are_refused(run: Running) -> None:
+    member = run.store.heartbeat_now(GroupHeartbeat("g", subscribed_topics=("t",)))
+    producer = run.init()
+    epoch = member.member_epoch
+    assert commit(run, producer, 3, TWO, member_id=member.member_id, member_epoch=epoch)[0] is None
+    assert commit(run, producer, 4, TWO)[0] is None  # by nobody: an old client
+    with pytest.raises(StaleMemberEpochError):
+        commit(run, producer, 5, TWO, member_id=member.member_id, member_epoch=epoch - 1)
+    with pytest.raises(UnknownMemberError):
+        commit(run, producer, 5, TWO, member_id="other", member_epoch=epoch)
+    run.end(producer, version=TWO)
+    assert run.store.committed_offsets("g", [PARTS[0]])[0].offset == 4
 
 
 def run_two(run: Running, producer: ProducerIdentity) -> tuple[int, int]:

@@ -301,9 +301,10 @@ def commit(
 ) -> list[LogStoreError | None]:
     offsets = (OffsetToCommit("t", 0, offset), OffsetToCommit("nope", 0, offset))
     committed = MemberCommit("g", offsets, **of)  # type: ignore[arg-type]
-    return run.store.transactions.commit_offsets("x", producer, committed, version=version).result(
-        5
-    )
+    verbs = run.store.transactions
+    written = verbs.commit_offsets("x", producer, committed, version=version)
+    run.store.run_flush()
+    return written.result(5)
 
 
 @pytest.mark.parametrize("version", TransactionVersion)

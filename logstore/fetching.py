@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 
 from logstore import api
 from logstore.api import (
+    EpochEnd,
     FetchedPartition,
     FetchPosition,
     OffsetAnswer,
     OffsetQuery,
     OffsetSpec,
+    PartitionBounds,
 )
 from logstore.errors import LogStoreError, TooManyRequestsError
 from logstore.log import AbortedTransaction, PartitionLog, between
@@ -111,6 +113,16 @@ class Fetching:
                     f"{self._waiters_max} (waiters_max)"
                 )
             self._waiters += count
+
+    def bounds(self, topic: str, partition: int) -> PartitionBounds:
+        log = self._table.log(topic, partition)
+        if log.error is not None:
+            log.check_offset(log.log_start_offset)
+        stable = log.last_stable_offset  # before the watermark, which is never below it then
+        return PartitionBounds(log.log_start_offset, stable, log.high_watermark, log.leader_epoch)
+
+    def epoch_end(self, topic: str, partition: int, leader_epoch: int) -> EpochEnd:
+        return EpochEnd(*self._table.log(topic, partition).end_offset_for_epoch(leader_epoch))
 
     def list_offsets(self, queries: Sequence[OffsetQuery]) -> list[OffsetAnswer]:
         return [self._list_offset(query) for query in queries]

@@ -357,6 +357,18 @@ class LocalLogStore:
             positions, bytes_max=bytes_max, read_committed=read_committed, cold_ok=cold_ok
         )
 
+    def topic_name(self, topic_id: uuid.UUID) -> str:
+        self._check_open()
+        return self._table.name_of(topic_id)
+
+    def partition_bounds(self, topic: str, partition: int) -> api.PartitionBounds:
+        self._check_open()
+        return self._fetching.bounds(topic, partition)
+
+    def epoch_end(self, topic: str, partition: int, leader_epoch: int) -> api.EpochEnd:
+        self._check_open()
+        return self._fetching.epoch_end(topic, partition, leader_epoch)
+
     def wait_for_data(
         self,
         positions: Sequence[FetchPosition],

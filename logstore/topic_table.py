@@ -93,6 +93,7 @@ class TopicTable:
         self.flusher = Flusher(fs, root, limits=limits, clock=clock, executor=executor)
         self.set_aside: list[str] = []  # directories found that belong to no topic
         self._open: dict[str, OpenTopic] = {}
+        self._names: dict[uuid.UUID, str] = {}  # by topic id
         self._next_producer_id = 0
         self._catalog_log = self._open_catalog()
         records = replay(self._catalog_log, limits.decompressed_bytes_max)
@@ -101,6 +102,7 @@ class TopicTable:
         self._retire_strangers()
         for topic in self._state.topics.values():
             self._open[topic.name] = self._open_topic(topic)
+            self._names[topic.topic_id] = topic.name
         self._state_file.begin()
 
     # --- look-ups ---------------------------------------------------------------------------
@@ -111,6 +113,14 @@ class TopicTable:
         except KeyError:
             raise UnknownTopicError(
                 f"there is no topic {name!r}; create it first", topic=name
+            ) from None
+
+    def name_of(self, topic_id: uuid.UUID) -> str:
+        try:
+            return self._names[topic_id]
+        except KeyError:
+            raise UnknownTopicError(
+                f"there is no topic with id {topic_id}", topic_id=topic_id
             ) from None
 
     def has(self, name: str) -> bool:
@@ -188,6 +198,7 @@ class TopicTable:
             opened = self.get(name)
             self._write([catalog.topic_removed_record(name)])
             del self._open[name]
+            del self._names[opened.topic.topic_id]
             for log in opened.logs:
                 log.abandon()
             for partition in range(len(opened.logs)):
@@ -272,6 +283,7 @@ class TopicTable:
         logs = self._create_logs(topic, config, range(topic.partitions))
         self._write([catalog.topic_record(topic)])
         self._open[topic.name] = opened = OpenTopic(topic, config, tuple(logs))
+        self._names[topic.topic_id] = topic.name
         return opened
 
     def _create_logs(

@@ -135,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
         tempfile.TemporaryDirectory(prefix="logstore-bench-") as directory,
         server("-m", bare, "sync") as sync,
         server("-m", bare, "aio") as aio,
-        server("-m", "logstore_server", "serve", directory, "--port", "0") as address,
+        server("-m", "logstore_server", "serve", directory, "--port", "0", "--no-kafka") as address,
     ):
         store = connect_store(address)
         for number in range(options.repeats + 1):

@@ -12,6 +12,7 @@ record batches v2 as bytes. All methods are thread-safe. Errors are those of log
 from __future__ import annotations
 
 import enum
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -132,6 +133,23 @@ class OffsetAnswer(NamedTuple):
     timestamp_ms: int
     leader_epoch: int
     error: LogStoreError | None = None
+
+
+class PartitionBounds(NamedTuple):
+    """One partition as a reader sees it now. Everybody may read below the high watermark, readers
+    of committed records below the last stable offset."""
+
+    log_start_offset: int
+    last_stable_offset: int
+    high_watermark: int
+    leader_epoch: int
+
+
+class EpochEnd(NamedTuple):
+    """`leader_epoch` -1: no epoch as old is known. Its records end before `end_offset`."""
+
+    leader_epoch: int
+    end_offset: int
 
 
 class FetchPosition(NamedTuple):
@@ -382,6 +400,19 @@ class ServedLogStore(LogStore, Protocol):
     ) -> FetchResult:
         """What is there now. With `cold_ok` it may block to read from disk; without, such a
         partition comes back as `cold`: call again with cold_ok in a worker thread."""
+        ...
+
+    def topic_name(self, topic_id: uuid.UUID) -> str:
+        """Of the topic with that id; raises UnknownTopicError."""
+        ...
+
+    def partition_bounds(self, topic: str, partition: int) -> PartitionBounds:
+        """Raises UnknownTopicError, UnknownPartitionError, or why the partition is not served."""
+        ...
+
+    def epoch_end(self, topic: str, partition: int, leader_epoch: int) -> EpochEnd:
+        """The end of the largest known epoch that is not above `leader_epoch` (KIP-101, KIP-320).
+        Raises as partition_bounds does."""
         ...
 
     def wait_for_data(

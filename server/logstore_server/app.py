@@ -22,6 +22,7 @@ from logstore.store import LocalLogStore
 from logstore_server.bridge import StoreBridge
 from logstore_server.buffers import keep_large_buffers
 from logstore_server.config import ServerConfig
+from logstore_server.kafka.listener import KafkaListener
 from logstore_server.listener import Listener
 from logstore_server.open_files import allow_open_files
 from logstore_server.rpc.listener import RpcListener
@@ -57,7 +58,10 @@ async def serve(
 
 
 def make_listeners(bridge: StoreBridge, config: ServerConfig) -> list[Listener]:
-    return [RpcListener(bridge, config.rpc, host=config.host)]
+    listeners: list[Listener] = [RpcListener(bridge, config.rpc, host=config.host)]
+    if config.kafka.enabled:
+        listeners.append(KafkaListener(bridge, config.kafka, host=config.host))
+    return listeners
 
 
 async def _stop(listeners: Sequence[Listener], grace_s: float) -> None:

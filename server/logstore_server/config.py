@@ -11,6 +11,7 @@ from logstore.config import KIB, MIB, StoreConfig
 from logstore.errors import InvalidConfigError
 
 GRPC_PORT = 7070
+KAFKA_PORT = 9092
 # Room in a gRPC message for all that is not batches; also what one error may take.
 MESSAGE_OVERHEAD_BYTES = 64 * KIB
 
@@ -70,6 +71,36 @@ class RpcConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class KafkaConfig:
+    """The listener for Kafka's clients.
+
+    `advertised_host` and `advertised_port` are what clients are told to connect to; "" and 0 mean
+    what is listened on.
+    """
+
+    enabled: bool = True
+    host: str = ""  # "": the server's
+    port: int = KAFKA_PORT  # 0: any free one
+    advertised_host: str = ""
+    advertised_port: int = 0
+    auto_create_topics: bool = True  # Kafka's auto.create.topics.enable
+    num_partitions: int = 1  # of topics made so; Kafka's num.partitions
+    request_bytes_max: int = 100 * MIB  # one frame; Kafka's socket.request.max.bytes
+    requests_in_flight_max: int = 64  # taken and not answered, of one connection
+    connections_max: int = 12_000
+    fetch_bytes_max: int = 55 * MIB  # one answer; Kafka's fetch.max.bytes
+
+    def __post_init__(self) -> None:
+        _check_range(self, "port", 0, 65_535)
+        _check_range(self, "advertised_port", 0, 65_535)
+        _check_range(self, "num_partitions", 1, 10_000)
+        _check_range(self, "request_bytes_max", 64 * KIB, (1 << 31) - 1)
+        _check_range(self, "requests_in_flight_max", 1, 10_000)
+        _check_range(self, "connections_max", 1, 1_000_000)
+        _check_range(self, "fetch_bytes_max", 1, 1 << 30)
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """A whole server process: one store, its listeners and its threads.
 
@@ -85,6 +116,7 @@ class ServerConfig:
     shutdown_grace_ms: int = 10_000  # for what is in flight when the server is told to stop
     store: StoreConfig = field(default_factory=StoreConfig)
     rpc: RpcConfig = field(default_factory=RpcConfig)
+    kafka: KafkaConfig = field(default_factory=KafkaConfig)
 
     def __post_init__(self) -> None:
         if not self.data_dir:

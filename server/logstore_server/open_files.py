@@ -18,9 +18,13 @@ _log = logging.getLogger(__name__)
 
 
 def open_files_wanted(config: ServerConfig) -> int:
-    """Enough for the segments that may be open, and a connection for each stream."""
+    """Enough for the segments that may be open, and a connection for each stream and client."""
     segments = config.store.open_segments_max * FILES_PER_SEGMENT
-    return segments + config.rpc.streams_max + FILES_ELSE
+    return segments + config.rpc.streams_max + _kafka_connections(config) + FILES_ELSE
+
+
+def _kafka_connections(config: ServerConfig) -> int:
+    return config.kafka.connections_max if config.kafka.enabled else 0
 
 
 def allow_open_files(config: ServerConfig) -> int:
@@ -38,11 +42,13 @@ def allow_open_files(config: ServerConfig) -> int:
     wanted = open_files_wanted(config)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         _log.warning(
-            "this process may open %d files (ulimit -n); store.open_segments_max=%d and "
-            "rpc.streams_max=%d may need %d: raise the hard limit or lower those",
+            "this process may open %d files (ulimit -n); store.open_segments_max=%d, "
+            "rpc.streams_max=%d and kafka.connections_max=%d may need %d: raise the hard limit or "
+            "lower those",
             soft,
             config.store.open_segments_max,
             config.rpc.streams_max,
+            _kafka_connections(config),
             wanted,
         )
     return -1 if soft == resource.RLIM_INFINITY else soft

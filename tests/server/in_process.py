@@ -9,20 +9,27 @@ from dataclasses import replace
 import uvloop
 
 from logstore_server.app import serve
-from logstore_server.config import RpcConfig, ServerConfig
+from logstore_server.config import KafkaConfig, RpcConfig, ServerConfig
 
 
 class InProcessServer:
     """Serves `store` from construction to `close`; `address` is "host:port"."""
 
     def __init__(
-        self, store, *, rpc: RpcConfig | None = None, grace_ms: int = 5_000, port: int = 0
+        self,
+        store,
+        *,
+        rpc: RpcConfig | None = None,
+        kafka: KafkaConfig | None = None,
+        grace_ms: int = 5_000,
+        port: int = 0,
     ) -> None:
         self.store = store
         self._config = ServerConfig(
             data_dir="unused",
             shutdown_grace_ms=grace_ms,
             rpc=replace(rpc or RpcConfig(), port=port),
+            kafka=kafka or KafkaConfig(enabled=False),
         )
         self.address = ""
         self._ready = threading.Event()
@@ -47,6 +54,7 @@ class InProcessServer:
 
         def ready(addresses: dict[str, str]) -> None:
             self.address = addresses["grpc"]
+            self.kafka = addresses.get("kafka", "")
             self._ready.set()
 
         await serve(self._config, self.store, ready=ready, stop=self._stop)

@@ -26,7 +26,17 @@ IDLE_MIB_MAX = 80
 
 @contextmanager
 def process(data: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    command = [sys.executable, "-m", "logstore_server", "serve", str(data), "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "logstore_server",
+        "serve",
+        str(data),
+        "--port",
+        "0",
+        "--kafka-port",
+        "0",
+    ]
     server = subprocess.Popen(
         [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -103,7 +113,17 @@ def test_an_idle_server_stops_at_once(tmp_path: Path) -> None:
 def test_a_second_server_on_the_directory_says_why_not(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with process(data):
-        command = [sys.executable, "-m", "logstore_server", "serve", str(data), "--port", "0"]
+        command = [
+            sys.executable,
+            "-m",
+            "logstore_server",
+            "serve",
+            str(data),
+            "--port",
+            "0",
+            "--kafka-port",
+            "0",
+        ]
         second = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
         assert second.returncode != 0
         assert "another process" in second.stderr.lower()
@@ -113,7 +133,14 @@ def test_a_second_server_on_the_directory_says_why_not(tmp_path: Path) -> None:
 def test_a_second_server_on_the_port_says_why_not(tmp_path: Path) -> None:
     with process(tmp_path / "a") as (_, address):
         port = address.rpartition(":")[2]
-        command = [sys.executable, "-m", "logstore_server", "serve", str(tmp_path / "b")]
+        command = [
+            sys.executable,
+            "-m",
+            "logstore_server",
+            "serve",
+            str(tmp_path / "b"),
+            "--no-kafka",
+        ]
         second = subprocess.run(
             [*command, "--port", port], capture_output=True, text=True, timeout=TIMEOUT
         )

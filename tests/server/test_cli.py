@@ -190,7 +190,7 @@ def test_a_reader_that_has_had_enough_is_no_error(data: str) -> None:
 
 
 def test_serve_prints_one_line_and_ends_with_0(tmp_path: Path) -> None:
-    server = start("serve", str(tmp_path / "data"), "--port", "0")
+    server = start("serve", str(tmp_path / "data"), "--port", "0", "--no-kafka")
     assert server.stdout is not None
     line = server.stdout.readline()
     assert line.startswith(f"logstore serves {tmp_path / 'data'} at grpc 127.0.0.1:")

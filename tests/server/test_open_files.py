@@ -9,18 +9,19 @@ import pytest
 
 from logstore.config import StoreConfig
 from logstore_server import open_files
-from logstore_server.config import RpcConfig, ServerConfig
+from logstore_server.config import KafkaConfig, RpcConfig, ServerConfig
 
 PROGRAM = """
 import logging, resource, sys
 from logstore.config import StoreConfig
-from logstore_server.config import RpcConfig, ServerConfig
+from logstore_server.config import KafkaConfig, RpcConfig, ServerConfig
 from logstore_server.open_files import allow_open_files
 logging.basicConfig()
 soft, hard = int(sys.argv[1]), int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-store, rpc = StoreConfig(open_segments_max=50), RpcConfig(streams_max=100)
-config = ServerConfig("data", store=store, rpc=rpc)
+store, rpc = StoreConfig(open_segments_max=50), RpcConfig(streams_max=90)
+kafka = KafkaConfig(connections_max=10)
+config = ServerConfig("data", store=store, rpc=rpc, kafka=kafka)
 assert allow_open_files(config) == resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
 """
 
@@ -38,13 +39,15 @@ def test_the_soft_limit_becomes_the_hard_one() -> None:
 def test_a_limit_that_is_too_low_is_told_with_the_figures() -> None:
     told = said(64, 300)
     assert "may open 300 files" in told
-    assert "store.open_segments_max=50 and rpc.streams_max=100 may need 506" in told
+    assert "store.open_segments_max=50, rpc.streams_max=90 and" in told
+    assert "kafka.connections_max=10 may need 506" in told
 
 
 def test_what_a_config_may_need() -> None:
-    config = ServerConfig(
-        "data", store=StoreConfig(open_segments_max=10), rpc=RpcConfig(streams_max=7)
-    )
+    store, rpc = StoreConfig(open_segments_max=10), RpcConfig(streams_max=7)
+    config = ServerConfig("data", store=store, rpc=rpc, kafka=KafkaConfig(connections_max=3))
+    assert open_files.open_files_wanted(config) == 30 + 7 + 3 + open_files.FILES_ELSE
+    config = ServerConfig("data", store=store, rpc=rpc, kafka=KafkaConfig(enabled=False))
     assert open_files.open_files_wanted(config) == 30 + 7 + open_files.FILES_ELSE
 
 

@@ -65,6 +65,7 @@ class ServerProcess:
                     str(self._data),
                     "--port",
                     str(self._port),
+                    "--no-kafka",
                     *self._options,
                 ],
                 stdout=subprocess.PIPE,

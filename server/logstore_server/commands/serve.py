@@ -23,6 +23,15 @@ from logstore_server.commands.target import silence_grpc
     "--port", metavar="PORT", help="Port of the gRPC API; 0 takes a free one.  [default: 7070]"
 )
 @click.option(
+    "--kafka-host", metavar="ADDRESS", help="Address for Kafka's clients.  [default: --host]"
+)
+@click.option(
+    "--kafka-port",
+    metavar="PORT",
+    help="Port for Kafka's clients; 0 takes a free one.  [default: 9092]",
+)
+@click.option("--no-kafka", is_flag=True, help="Do not serve Kafka's clients.")
+@click.option(
     "--advertise", metavar="HOST:PORT", help="What clients are told to connect to, if not that."
 )
 @click.option(
@@ -49,6 +58,9 @@ def command(
     data_dir: str | None,
     host: str | None,
     port: str | None,
+    kafka_host: str | None,
+    kafka_port: str | None,
+    no_kafka: bool,
     advertise: str | None,
     settings: tuple[tuple[str, str], ...],
     config: Path | None,
@@ -63,7 +75,9 @@ def command(
     from logstore_server.commands.serve_config import as_toml, server_config
 
     flags = {
-        "data_dir": data_dir, "host": host, "rpc.port": port, "advertised_endpoint": advertise
+        "data_dir": data_dir, "host": host, "rpc.port": port, "advertised_endpoint": advertise,
+        "kafka.host": kafka_host, "kafka.port": kafka_port,
+        "kafka.enabled": "false" if no_kafka else None,
     }  # fmt: skip
     server = server_config(
         flags={

@@ -26,7 +26,16 @@ class DemoServer:
             name: value for name, value in os.environ.items() if not name.startswith("LOGSTORE_")
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "logstore_server", "serve", str(self._directory), "--port", "0"],
+            [
+                sys.executable,
+                "-m",
+                "logstore_server",
+                "serve",
+                str(self._directory),
+                "--port",
+                "0",
+                "--no-kafka",
+            ],
             stdout=subprocess.PIPE,
             text=True,
             env=environment,

@@ -1,0 +1,173 @@
+"""Produce (key 0), versions 3 to 13: one record batch for each partition, as it comes.
+
+The engine validates the batch, sets offsets and leader epoch, and appends the client's bytes.
+acks=-1 is answered when the batch is as durable as its topic asks, 1 when it is written, 0 never.
+Requests of one connection are appended in their order and may wait for the same flush.
+
+What each version added
+    4  nothing seen by brokers   5  log start offset      7  zstd is allowed
+    8  record errors and a message                        9  flexible
+   10  the new leader, if it moved                       11, 12  transactions (KIP-890)
+   13  topics by id
+
+Versions 0 to 2 (records of old formats) are advertised, or librdkafka would stop compressing
+(KAFKA-18659), and not served.
+
+Not done: the request's timeout, as there are no replicas to wait for; a sync ends or fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any
+
+from logstore.api import Acks, Appended, TopicPartition
+from logstore.errors import (
+    InvalidBatchError,
+    InvalidRequestError,
+    LogStoreError,
+    UnknownTopicError,
+)
+from logstore.pending import Pending
+from logstore.record import parse_header
+from logstore_server.kafka.context import Request
+from logstore_server.kafka.encoding import Values
+from logstore_server.kafka.errors import ErrorCode, error_code, error_message
+from logstore_server.kafka.messages import Answer
+
+TOPIC_IDS_VERSION = 13
+# Checking and writing an uncompressed megabyte takes about 0.3 ms in the event loop; a thread costs
+# as much to reach. Larger and compressed batches go to a worker.
+INLINE_BYTES_MAX = 2 * 1024 * 1024
+ACKS = {-1: Acks.ALL, 0: Acks.NONE, 1: Acks.LEADER}
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """One partition's batch, and what became of it."""
+
+    topic: Any  # the schema's
+    where: TopicPartition
+    data: bytes
+    pending: Pending[Appended]
+
+
+def handle(request: Request) -> Answer | Awaitable[Answer]:
+    body = request.body
+    acks = ACKS.get(body.acks)
+    parts = [
+        _part(request, topic, partition, acks)
+        for topic in body.topic_data
+        for partition in topic.partition_data
+    ]
+    if acks is None or _are_light(parts):
+        _append(request, parts, acks or Acks.NONE)
+        request.taken()
+        if all(part.pending.done for part in parts):
+            return _answer(request, parts)
+        return _when_done(request, parts)
+    return _append_in_thread(request, parts, acks)
+
+
+async def _append_in_thread(request: Request, parts: list[Part], acks: Acks) -> Answer:
+    await request.bridge.call(_append, request, parts, acks)
+    request.taken()
+    return await _when_done(request, parts)
+
+
+async def _when_done(request: Request, parts: list[Part]) -> Answer:
+    bridge = request.bridge
+    waiting = [part.pending for part in parts if not part.pending.done]
+    for _ in waiting:
+        bridge.count_append()
+    if waiting:
+        await asyncio.wait([bridge.future(pending.then(_ignore)) for pending in waiting])
+    return _answer(request, parts)
+
+
+def _ignore(_: Appended) -> None: ...
+
+
+def _part(request: Request, topic: Any, partition: Any, acks: Acks | None) -> Part:
+    name = ""
+    refused: LogStoreError | None = None
+    if acks is None:
+        refused = InvalidRequestError(f"acks={request.body.acks} is none of -1, 0 and 1")
+    elif request.version >= TOPIC_IDS_VERSION:
+        try:
+            name = request.store.topic_name(topic.topic_id)
+        except UnknownTopicError as error:
+            refused = error
+    else:
+        name = topic.name
+    if refused is None and partition.records is None:
+        refused = InvalidBatchError("there are no records")
+    where = TopicPartition(name, partition.index)
+    pending: Pending[Appended] = Pending()
+    if refused is not None:
+        pending.set_error(refused)
+    return Part(topic, where, partition.records or b"", pending)
+
+
+def _are_light(parts: list[Part]) -> bool:
+    """Whether all can be checked in the event loop: of moderate size, and no larger inside."""
+    if sum(len(part.data) for part in parts) > INLINE_BYTES_MAX:
+        return False
+    try:
+        return all(part.pending.done or parse_header(part.data).compression == 0 for part in parts)
+    except InvalidRequestError:
+        return True  # the store says what is wrong with it
+
+
+def _append(request: Request, parts: list[Part], acks: Acks) -> None:
+    store = request.store
+    for part in parts:
+        if not part.pending.done:
+            part.pending = store.append(*part.where, part.data, acks=acks)
+
+
+def _answer(request: Request, parts: list[Part]) -> Answer:
+    if request.body.acks == 0:
+        return None
+    topics: dict[int, dict[str, Any]] = {}
+    for part in parts:
+        topic = topics.setdefault(id(part.topic), _topic(request, part.topic))
+        topic["partition_responses"].append(_partition(request, part))
+    return {"responses": list(topics.values()), "throttle_time": 0}
+
+
+def _topic(request: Request, topic: Any) -> dict[str, Any]:
+    if request.version >= TOPIC_IDS_VERSION:
+        return {"topic_id": topic.topic_id, "partition_responses": []}
+    return {"name": topic.name, "partition_responses": []}
+
+
+def _partition(request: Request, part: Part) -> Values:
+    error = part.pending.error
+    if error is not None:
+        return {
+            "index": part.where.partition,
+            "error_code": _code(request, error),
+            "base_offset": -1,
+            "record_errors": (),
+            "error_message": error_message(error),
+        }
+    stored = part.pending.result(0)
+    return {
+        "index": part.where.partition,
+        "error_code": ErrorCode.NONE,
+        "base_offset": stored.base_offset,
+        "log_append_time": stored.log_append_time_ms,
+        "log_start_offset": stored.log_start_offset,
+        "record_errors": (),
+    }
+
+
+def _code(request: Request, error: LogStoreError) -> ErrorCode:
+    if request.body.acks not in ACKS:
+        return ErrorCode.INVALID_REQUIRED_ACKS
+    if request.version >= TOPIC_IDS_VERSION and isinstance(error, UnknownTopicError):
+        return ErrorCode.UNKNOWN_TOPIC_ID
+    return error_code(error)

@@ -1,0 +1,86 @@
+"""What handlers are given: the listener's shared things, the client, and one request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from logstore.api import ServedLogStore
+from logstore_server.bridge import StoreBridge
+from logstore_server.config import KafkaConfig
+
+# Who a client is that did not authenticate; Kafka's name for it.
+ANONYMOUS = "User:ANONYMOUS"
+
+
+@dataclass(slots=True)
+class Serving:
+    """Shared by all connections of one listener. Owned by the event loop.
+
+    `host` and `port`: what clients are told to connect to.
+    """
+
+    bridge: StoreBridge
+    config: KafkaConfig
+    host: str = ""
+    port: int = 0
+    draining: bool = False
+    _on_drain: set[Callable[[], None]] = field(default_factory=set)
+
+    @property
+    def store(self) -> ServedLogStore:
+        return self.bridge.store
+
+    def start_draining(self) -> None:
+        """End every wait: long polls answer with what is there."""
+        self.draining = True
+        for callback in list(self._on_drain):
+            callback()
+
+    def on_drain(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have `callback` called when draining starts; returns how to forget it."""
+        self._on_drain.add(callback)
+        return lambda: self._on_drain.discard(callback)
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """One connection. `host` is its address; `principal` who it has proved to be."""
+
+    serving: Serving
+    host: str
+    principal: str = ANONYMOUS
+    software: str = ""  # name and version, if ApiVersions told them
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One request. `body` is the schema's object for this version (kio's).
+
+    `taken` is called by a handler of an API that overlaps, once the next request may start.
+    `on_sent` is called when the answer is sent, or the client is gone: gives leases back.
+    """
+
+    client: Client
+    version: int
+    client_id: str
+    body: Any
+    taken: Callable[[], None]
+    on_sent: Callable[[], None] | None = None
+
+    @property
+    def serving(self) -> Serving:
+        return self.client.serving
+
+    @property
+    def store(self) -> ServedLogStore:
+        return self.client.serving.bridge.store
+
+    @property
+    def bridge(self) -> StoreBridge:
+        return self.client.serving.bridge
+
+
+class CloseConnection(Exception):
+    """Raised by a handler to end the connection on purpose; the text says why."""

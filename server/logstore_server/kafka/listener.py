@@ -1,0 +1,143 @@
+"""The Kafka listener's life: the socket, the connections, schemas, start and the orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+
+from logstore_server.bridge import StoreBridge
+from logstore_server.config import KafkaConfig, join_address
+from logstore_server.kafka.connection import Connection
+from logstore_server.kafka.context import Client, Serving
+from logstore_server.kafka.header import Header, api_key_of
+from logstore_server.kafka.messages import MalformedRequestError, Messages
+from logstore_server.kafka.registry import API_VERSIONS_KEY, BY_KEY
+from logstore_server.kafka.session import Session
+
+# Where bytes of all connections arrive between frames: one read of one connection at a time.
+SCRATCH_BYTES = 64 * 1024
+BACKLOG = 1_024
+
+_log = logging.getLogger(__name__)
+
+
+class KafkaListener:
+    """listener.Listener for Kafka's protocol."""
+
+    name = "kafka"
+
+    def __init__(self, bridge: StoreBridge, config: KafkaConfig, *, host: str) -> None:
+        self._config = config
+        self._host = config.host or host
+        self._serving = Serving(bridge, config)
+        self._scratch = memoryview(bytearray(SCRATCH_BYTES))
+        self._server: asyncio.Server | None = None
+        self._sessions: set[Session] = set()
+        self._messages: dict[tuple[int, int], Messages] = {}
+        self._loading: dict[tuple[int, int], asyncio.Task[Messages]] = {}
+        self._all_ended = asyncio.Event()
+
+    # --- the lifecycle ----------------------------------------------------------------------
+
+    async def start(self) -> str:
+        loop = asyncio.get_running_loop()
+        address = join_address(self._host, self._config.port)
+        try:
+            self._server = await loop.create_server(
+                self._make_session,
+                self._host.strip("[]"),
+                self._config.port,
+                backlog=BACKLOG,
+                reuse_port=False,
+            )
+        except OSError as error:
+            raise OSError(
+                f"cannot listen on {address} for Kafka clients: is another server running there? "
+                f"Choose with --kafka-port, or leave Kafka out with --no-kafka ({error})"
+            ) from None
+        port = self._server.sockets[0].getsockname()[1]
+        self._serving.host = self._config.advertised_host or self._host.strip("[]")
+        self._serving.port = self._config.advertised_port or port
+        return join_address(self._host, port)
+
+    async def stop_accepting(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self._serving.start_draining()
+        for session in list(self._sessions):
+            session.end_when_idle()
+
+    async def drain(self, grace_s: float) -> None:
+        if self._sessions:
+            self._all_ended.clear()
+            try:
+                await asyncio.wait_for(self._all_ended.wait(), grace_s)
+            except TimeoutError:
+                _log.warning("%d Kafka clients were cut off", len(self._sessions))
+
+    async def stop(self) -> None:
+        for session in list(self._sessions):
+            session.abort()
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    # --- what sessions ask ------------------------------------------------------------------
+
+    def _make_session(self) -> Session:
+        config = self._config
+        connection = Connection(
+            self._scratch,
+            frame_bytes_max=config.request_bytes_max,
+            requests_max=config.requests_in_flight_max,
+            bytes_max=config.request_bytes_max,
+            may_overlap=_may_overlap,
+        )
+        return Session(self, lambda host: Client(self._serving, host), connection)
+
+    def joined(self, session: Session) -> bool:
+        """False: it is one too many and must close."""
+        self._sessions.add(session)
+        if len(self._sessions) <= self._config.connections_max and not self._serving.draining:
+            return True
+        _log.warning("a Kafka connection is closed: %d are open", len(self._sessions) - 1)
+        return False
+
+    def left(self, session: Session) -> None:
+        self._sessions.discard(session)
+        if not self._sessions:
+            self._all_ended.set()
+
+    def messages(self, header: Header) -> Messages | Awaitable[Messages]:
+        """Of the request's API and version; raises MalformedRequestError if none is served."""
+        api = BY_KEY.get(header.api_key)
+        if api is None:
+            raise MalformedRequestError(f"there is no API {header.api_key} here")
+        version = header.version
+        if not api.version_min <= version <= api.version_max:
+            if api.key != API_VERSIONS_KEY:
+                raise MalformedRequestError(
+                    f"version {version} of {api.name} is not served: {api.version_min} to "
+                    f"{api.version_max} are"
+                )
+            version = 0  # whose answer every client reads
+        key = (api.key, version)
+        loaded = self._messages.get(key)
+        if loaded is not None:
+            return loaded
+        if key not in self._loading:
+            self._loading[key] = asyncio.ensure_future(self._load(*key))
+        return asyncio.shield(self._loading[key])
+
+    async def _load(self, api_key: int, version: int) -> Messages:
+        try:
+            messages = await self._serving.bridge.call(Messages.load, BY_KEY[api_key], version)
+            self._messages[api_key, version] = messages
+            return messages
+        finally:
+            del self._loading[api_key, version]
+
+
+def _may_overlap(frame: memoryview) -> bool:
+    api = BY_KEY.get(api_key_of(frame))
+    return api is not None and api.overlaps

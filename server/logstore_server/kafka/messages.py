@@ -1,0 +1,74 @@
+"""The messages of one version of one API: reading its requests, writing its answers.
+
+The schemas are kio's, one module for each version, loaded when a client first sends that version,
+in a worker thread (a few milliseconds each; the first also loads kio itself).
+"""
+
+from __future__ import annotations
+
+import importlib
+import struct
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from logstore_server.kafka.encoding import Output, Part, Values, Writer, entity_writer
+from logstore_server.kafka.registry import Api
+
+Answer: TypeAlias = Values | None  # None: the client wants none
+Handler: TypeAlias = Callable[[Any], Answer | Awaitable[Answer]]
+
+_PREFIX = struct.Struct(">ii")  # length, correlation id
+
+
+class MalformedRequestError(Exception):
+    """The bytes of a request are not one. Ends the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    api: Api
+    version: int
+    is_flexible: bool
+    handle: Handler
+    _read: Callable[[memoryview, int], tuple[Any, int]]
+    _write: Writer
+    _header_is_flexible: bool
+
+    @classmethod
+    def load(cls, api: Api, version: int) -> Messages:
+        """Imports what is needed: call it in a thread. Thread-safe."""
+        from kio.index import load_request_schema, load_response_schema
+        from kio.serial import entity_reader
+
+        handle: Handler = importlib.import_module(api.module).handle
+        request = load_request_schema(api.key, version)
+        response = load_response_schema(api.key, version)
+        return cls(
+            api=api,
+            version=version,
+            is_flexible=request.__flexible__,
+            handle=handle,
+            _read=entity_reader(request),
+            _write=entity_writer(response),
+            _header_is_flexible=response.__header_schema__.__flexible__,
+        )
+
+    def read(self, frame: memoryview, position: int) -> Any:
+        """The request's body. Raises MalformedRequestError."""
+        try:
+            return self._read(frame, position)[0]
+        except Exception as error:  # kio's own, and what else its decoder may meet in such bytes
+            raise MalformedRequestError(f"{type(error).__name__}: {error}") from None
+
+    def encode(self, correlation_id: int, values: Values) -> list[Part]:
+        """A whole frame. Raises for values that are not the schema's: a bug of the handler."""
+        out = Output()
+        out.tail += _PREFIX.pack(0, correlation_id)
+        if self._header_is_flexible:
+            out.tail.append(0)
+        self._write(out, values)
+        size = out.size_bytes
+        parts = out.finish()
+        struct.pack_into(">i", parts[0], 0, size - 4)
+        return parts

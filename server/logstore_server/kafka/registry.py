@@ -1,0 +1,72 @@
+"""What this listener serves: one row for each API. Dispatch and ApiVersions both follow from it.
+
+A row names the module in apis/ that has `handle`. Neither that nor the schemas are imported before
+a client asks (Messages.load): start-up and an idle server stay as small as without Kafka.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """`version_min` to `version_max` are served; the schemas must have all of them.
+
+    `advertised_min`: what ApiVersions says instead; versions below `version_min` are answered
+    with UNSUPPORTED_VERSION (`refuse` of the module), or the connection is closed.
+    `overlaps`: requests of this API may be taken while earlier ones of such APIs are unanswered,
+    once those called Request.taken; all others are handled one after the other, as Kafka does.
+    """
+
+    key: int
+    name: str
+    version_min: int
+    version_max: int
+    advertised_min: int = -1
+    overlaps: bool = False
+
+    @property
+    def module(self) -> str:
+        return f"logstore_server.kafka.apis.{self.name}"
+
+    @property
+    def first_version(self) -> int:
+        return self.version_min if self.advertised_min < 0 else self.advertised_min
+
+
+def _api(key: int, name: str, versions: tuple[int, int], **more: int) -> Api:
+    overlaps = bool(more.get("overlaps", False))
+    advertised_min = more.get("advertised_min", -1)
+    return Api(
+        key=key,
+        name=name,
+        version_min=versions[0],
+        version_max=versions[1],
+        advertised_min=advertised_min,
+        overlaps=overlaps,
+    )
+
+
+APIS: tuple[Api, ...] = (
+    # --- data ---------------------------------------------------------------------------------
+    _api(0, "produce", (3, 13), advertised_min=0, overlaps=True),
+    _api(1, "fetch", (4, 18)),
+    _api(2, "list_offsets", (1, 11)),
+    # --- metadata -----------------------------------------------------------------------------
+    _api(3, "metadata", (0, 13)),
+    _api(18, "api_versions", (0, 4)),
+    # --- groups -------------------------------------------------------------------------------
+    # --- producers and transactions -----------------------------------------------------------
+    # --- admin and configs --------------------------------------------------------------------
+    # --- security and quotas ------------------------------------------------------------------
+    # --- telemetry ----------------------------------------------------------------------------
+)
+
+BY_KEY: dict[int, Api] = {api.key: api for api in APIS}
+API_VERSIONS_KEY = 18
+
+
+# Feature levels that are in force (KIP-584); a client uses a newer protocol only if it is here.
+# name: (lowest, highest supported and finalized). A row is added when the feature works.
+FEATURES: dict[str, tuple[int, int]] = {}

@@ -1,0 +1,277 @@
+"""One client connection: a transport's protocol around Connection, and the calls of handlers.
+
+    bytes -> Connection -> frame -> header -> Messages (loaded once) -> handler -> answer -> bytes
+
+A handler is a plain function, or a coroutine function for what has to wait; the first costs no
+task. What an answer leases is given back when the transport has written it. While the client does
+not read, nothing more is started for it; the Connection's limits then pause the reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
+
+from logstore_server.kafka.connection import Connection, FrameError, InFlight
+from logstore_server.kafka.context import Client, CloseConnection, Request
+from logstore_server.kafka.header import Header, read_header, skip_tagged_fields
+from logstore_server.kafka.messages import Answer, MalformedRequestError, Messages
+
+_log = logging.getLogger(__name__)
+
+
+class Directory(Protocol):
+    """listener.KafkaListener, as its sessions see it."""
+
+    def messages(self, header: Header) -> Messages | Awaitable[Messages]: ...
+
+    def joined(self, session: Session) -> bool: ...
+
+    def left(self, session: Session) -> None: ...
+
+
+class Session(asyncio.BufferedProtocol):
+    """Owned by the event loop."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        make_client: Callable[[str], Client],
+        connection: Connection,
+    ) -> None:
+        self._directory = directory
+        self._make_client = make_client
+        self._connection = connection
+        self._client: Client | None = None
+        self._transport: asyncio.Transport | None = None
+        self._write_paused = False
+        self._read_paused = False
+        self._unsent: list[Callable[[], None]] = []  # releases of what the transport still holds
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ending = False
+        self._pumping = False
+
+    # --- asyncio's side ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
+        self._transport = transport
+        # A write is tried at once; `pause_writing` says that the kernel did not take all of it.
+        transport.set_write_buffer_limits(high=0)
+        peer = transport.get_extra_info("peername")
+        self._client = self._make_client(peer[0] if isinstance(peer, tuple) else "")
+        if not self._directory.joined(self):
+            self._close()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._connection.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._ending:
+            return
+        try:
+            self._connection.received(nbytes)
+        except FrameError as error:
+            self._refuse(str(error))
+            return
+        self._pump()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; what it sent is answered first."""
+        if self._connection.in_flight == 0:
+            return False
+        self.end_when_idle()
+        return True
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._release_sent()
+        self._pump()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ending = True
+        self._directory.left(self)
+        self._release_sent()
+        for release in self._connection.abandon():
+            release()
+        for task in self._tasks:
+            task.cancel()
+
+    # --- the listener's side ----------------------------------------------------------------
+
+    def end_when_idle(self) -> None:
+        """Start nothing more; close when what is in flight is answered."""
+        self._ending = True
+        if self._connection.in_flight == 0 and not self._write_paused:
+            self._close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Start what may start, send what may be sent, and read on or pause."""
+        if self._pumping:  # a handler answered before its call returned
+            return
+        self._pumping = True
+        try:
+            self._send()
+            while not self._write_paused and not self._ending:
+                frame = self._connection.next_frame()
+                if frame is None:
+                    break
+                self._start(self._connection.start(frame), frame)
+                self._send()
+        finally:
+            self._pumping = False
+        self._pause_or_read()
+
+    def _pause_or_read(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        wanted = self._connection.wants_bytes
+        if wanted is self._read_paused:
+            self._read_paused = not wanted
+            if wanted:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
+
+    def _start(self, flight: InFlight, frame: memoryview) -> None:
+        try:
+            header = read_header(frame)
+            messages = self._directory.messages(header)
+            if isinstance(messages, Messages):
+                self._handle(flight, frame, header, messages)
+            else:
+                self._spawn(self._load_and_handle(flight, frame, header, messages))
+        except MalformedRequestError as error:
+            self._refuse(str(error))
+
+    async def _load_and_handle(
+        self,
+        flight: InFlight,
+        frame: memoryview,
+        header: Header,
+        loading: Awaitable[Messages],
+    ) -> None:
+        try:
+            self._handle(flight, frame, header, await loading)
+        except MalformedRequestError as error:
+            self._refuse(str(error))
+
+    def _handle(
+        self, flight: InFlight, frame: memoryview, header: Header, messages: Messages
+    ) -> None:
+        assert self._client is not None
+        position = header.end
+        if messages.is_flexible:
+            position = skip_tagged_fields(frame, position)
+        body = messages.read(frame, position)
+
+        def taken() -> None:
+            flight.taken = messages.api.overlaps
+            self._pump()
+
+        request = Request(self._client, header.version, header.client_id, body, taken)
+        try:
+            answer = messages.handle(request)
+        except Exception as error:
+            self._failed(messages, error)
+            return
+        if answer is None or not isinstance(answer, Awaitable):
+            self._answer(flight, request, header, messages, answer)
+        else:
+            self._spawn(self._await_answer(flight, request, header, messages, answer))
+
+    async def _await_answer(
+        self,
+        flight: InFlight,
+        request: Request,
+        header: Header,
+        messages: Messages,
+        answer: Awaitable[Answer],
+    ) -> None:
+        try:
+            values = await answer
+        except Exception as error:
+            self._failed(messages, error)
+            return
+        self._answer(flight, request, header, messages, values)
+
+    def _answer(
+        self,
+        flight: InFlight,
+        request: Request,
+        header: Header,
+        messages: Messages,
+        values: Answer,
+    ) -> None:
+        try:
+            parts = [] if values is None else messages.encode(header.correlation_id, values)
+        except Exception as error:
+            if request.on_sent is not None:
+                request.on_sent()
+            self._failed(messages, error)
+            return
+        flight.release = request.on_sent
+        flight.parts = parts
+        if self._transport is None or self._transport.is_closing():
+            for release in self._connection.abandon():
+                release()
+            return
+        self._pump()
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        assert isinstance(task, asyncio.Task)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- out --------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        transport = self._transport
+        if transport is None or self._write_paused:
+            return
+        output = self._connection.take_output()
+        self._unsent += output.releases
+        if output.parts:
+            if len(output.parts) == 1:
+                transport.write(output.parts[0])
+            else:
+                transport.writelines(output.parts)
+        if self._unsent and transport.get_write_buffer_size() == 0:
+            self._release_sent()
+        if self._ending and self._connection.in_flight == 0:
+            self._close()
+
+    def _release_sent(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for release in unsent:
+            release()
+
+    def _refuse(self, why: str) -> None:
+        host = self._client.host if self._client else "?"
+        _log.warning("a Kafka connection from %s is closed: %s", host, why)
+        self.abort()
+
+    def _failed(self, messages: Messages, error: Exception) -> None:
+        """On purpose, or a bug, or values that the schema does not take."""
+        if isinstance(error, CloseConnection):
+            self._refuse(str(error))
+            return
+        _log.error("%s v%d failed", messages.api.name, messages.version, exc_info=error)
+        self.abort()
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()

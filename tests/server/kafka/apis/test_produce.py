@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from logstore.api import FetchPosition, TopicSpec
+from logstore.record import decode_records, encode_batch
+from logstore_server.kafka.errors import ErrorCode
+from tests.server.kafka.wire import Wire
+
+VERSIONS = range(3, 14)
+
+
+def batch(value: bytes = b"v", **fields) -> bytes:
+    return bytes(encode_batch([value], [None], [1], [[]], **fields))
+
+
+def produce(store, records: bytes | None, *, topic: str = "t", partition: int = 0, acks: int = -1):
+    infos = {info.name: info.topic_id for info in store.describe_topics()}
+    return {
+        "transactional_id": None,
+        "acks": acks,
+        "timeout": 1000,
+        "topic_data": [
+            {
+                "name": topic,
+                "topic_id": infos.get(topic, uuid.UUID(int=77)),
+                "partition_data": [{"index": partition, "records": records}],
+            }
+        ],
+    }
+
+
+def ask(wire: Wire, store, version: int = 9, records: bytes | None = None, **fields):
+    answer = wire.ask("produce", version, **produce(store, records, **fields))
+    (topic,) = answer.responses
+    (partition,) = topic.partition_responses
+    return partition
+
+
+def stored(store, topic: str = "t") -> list[bytes | None]:
+    position = FetchPosition(topic, 0, 0, 1 << 20)
+    with store.fetch([position], bytes_max=1 << 20, cold_ok=True) as result:
+        data = bytes(result.partitions[0].data)
+    found = []
+    while data:
+        records = decode_records(data, decompressed_bytes_max=1 << 20)
+        found += [record.value for record in records]
+        data = data[12 + int.from_bytes(data[8:12], "big") :]
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_batch_is_stored(wire: Wire, store, version: int) -> None:
+    store.create_topic(TopicSpec("t"))
+    first = ask(wire, store, version, batch(b"a"))
+    second = ask(wire, store, version, batch(b"b", compression="zstd"))
+    assert (first.error_code, first.base_offset, second.base_offset) == (0, 0, 1)
+    assert stored(store) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("acks", [-1, 1])
+def test_acks(wire: Wire, store, acks: int) -> None:
+    store.create_topic(TopicSpec("t"))
+    assert ask(wire, store, 9, batch(), acks=acks).error_code == 0
+
+
+def test_without_acks_there_is_no_answer(wire: Wire, store) -> None:
+    store.create_topic(TopicSpec("t"))
+    wire.send("produce", 9, **produce(store, batch(b"quiet"), acks=0))
+    assert ask(wire, store, 9, batch(b"loud")).base_offset == 1
+    assert stored(store) == [b"quiet", b"loud"]
+
+
+def test_an_acks_that_is_none(wire: Wire, store) -> None:
+    store.create_topic(TopicSpec("t"))
+    assert ask(wire, store, 9, batch(), acks=2).error_code == ErrorCode.INVALID_REQUIRED_ACKS
+    assert stored(store) == []
+
+
+def test_many_requests_ahead_keep_their_order(wire: Wire, store) -> None:
+    store.create_topic(TopicSpec("t"))
+    for number in range(40):
+        compression = "gzip" if number % 3 else "none"
+        records = batch(b"%d" % number, compression=compression)
+        wire.send("produce", 9, **produce(store, records))
+    offsets = []
+    for number in range(40):
+        answered, answer = wire.receive("produce", 9)
+        assert answered == number + 1
+        offsets.append(answer.responses[0].partition_responses[0].base_offset)
+    assert offsets == list(range(40))
+    assert stored(store) == [b"%d" % number for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("records", "code"),
+    [
+        (None, ErrorCode.INVALID_RECORD),
+        (b"", ErrorCode.CORRUPT_MESSAGE),
+        (b"\0" * 100, ErrorCode.INVALID_RECORD),  # of format version 0
+        (b"\0" * 16 + b"\2" + b"\0" * 100, ErrorCode.CORRUPT_MESSAGE),
+        (batch()[:-1] + b"\xff", ErrorCode.CORRUPT_MESSAGE),
+    ],
+    ids=["null", "empty", "old format", "no length", "checksum"],
+)
+def test_a_batch_that_is_none(wire: Wire, store, records: bytes | None, code: ErrorCode) -> None:
+    store.create_topic(TopicSpec("t"))
+    answer = ask(wire, store, 9, records)
+    assert answer.error_code == code
+    assert answer.error_message
+    assert stored(store) == []
+    assert ask(wire, store, 9, batch()).error_code == 0  # the connection goes on
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_topic_that_is_not_there(wire: Wire, store, version: int) -> None:
+    expected = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION if version < 13 else ErrorCode.UNKNOWN_TOPIC_ID
+    assert ask(wire, store, version, batch(), topic="none").error_code == expected
+    store.create_topic(TopicSpec("t"))
+    answer = ask(wire, store, version, batch(), partition=1)
+    assert answer.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+def test_a_batch_that_is_too_large(wire: Wire, store) -> None:
+    store.create_topic(TopicSpec("t", configs={"max_message_bytes": "200"}))
+    assert ask(wire, store, 9, batch(bytes(300))).error_code == ErrorCode.MESSAGE_TOO_LARGE

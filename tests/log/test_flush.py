@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from logstore.api import TopicSpec
 from logstore.clock import SystemClock
 from logstore.config import StoreConfig
-from logstore.fs import RealFileSystem
 from logstore.record import encode_batch
 from logstore.store import LocalLogStore
 from logstore.testing import MemoryFileSystem, RecordingFileSystem
+from logstore.testing.recording_fs import Call
 from tests.log.support import Partition
 
 
@@ -78,29 +78,51 @@ def test_a_failed_syncfs_fails_only_the_files_that_failed() -> None:
     store.close()
 
 
-def test_waiting_threads_share_syncs(tmp_path: Path) -> None:
-    """64 threads, a sync of 5 ms: far fewer syncs than appends, no thread left waiting."""
-    slow = RecordingFileSystem(RealFileSystem(), sync_delay_s=0.005)
-    store = LocalLogStore.open(str(tmp_path / "s"), fs=slow, clock=SystemClock())
+class Gate(RecordingFileSystem):
+    """A sync of the log takes until every thread has an append that is not served."""
+
+    def __init__(self, threads: int, appends: int) -> None:
+        super().__init__(MemoryFileSystem())
+        self.store: LocalLogStore | None = None
+        self._threads = threads
+        self._appends = appends
+        self._appended = 0
+        self._changed = threading.Condition()
+
+    def appended(self) -> None:
+        with self._changed:
+            self._appended += 1
+            self._changed.notify_all()
+
+    def run_sync(self, call: Call, action: Callable[[], None]) -> None:
+        if self.store is not None and call.name == "sync" and call.path.endswith(".log"):
+            (topic,) = self.store.describe_topics(["t"])
+            wanted = min(topic.partitions[0].high_watermark + self._threads, self._appends)
+            with self._changed:
+                assert self._changed.wait_for(lambda: self._appended >= wanted, 60)
+        super().run_sync(call, action)
+
+
+def test_waiting_threads_share_syncs() -> None:
+    """While a sync takes, 64 threads append; the next one serves all that the first does not. So
+    they need two for each 64 appends, and no thread is left waiting."""
+    threads, appends = 64, 64 * 5
+    gate = Gate(threads, appends)
+    store = LocalLogStore.open("store", fs=gate, clock=SystemClock(), new_id=uuid.uuid4)
     store.create_topic(TopicSpec("t"))
-    slow.clear()
-    rounds = 5
+    gate.clear()
+    gate.store = store
 
-    def work() -> None:
-        for _ in range(rounds):
-            store.append("t", 0, batch()).result(30)
+    def work(_: int) -> None:
+        for _ in range(appends // threads):
+            pending = store.append("t", 0, batch())
+            gate.appended()
+            pending.result(60)
 
-    threads = [threading.Thread(target=work) for _ in range(64)]
-    start = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    took = time.monotonic() - start
-    appends = 64 * rounds
-    syncs = sum(call.name == "sync" and call.path.endswith(".log") for call in slow.calls)
-    assert syncs <= appends / 8
-    assert took < appends * 0.005 / 4  # one after the other would take four times as long
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, range(threads)))  # raises what a thread raised
+    gate.store = None
+    assert 0 < gate.names_for(".log").count("sync") <= 2 * appends // threads
     store.close()
 
 

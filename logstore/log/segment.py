@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from logstore.errors import InvalidBatchError
@@ -265,6 +266,9 @@ class Segment:
             self.allocated = self.size
         files.offsets.trim(self.offset_entries)
         files.times.trim(self.time_entries)
+        if self.size:
+            with suppress(OSError):  # nothing here needs an index without entries
+                files.make_indexes()  # Kafka's tools take it for damage where none is
 
     def extend_sums(self, files: SegmentFiles, end: int) -> None:
         """Write the checksums of the blocks below `end`. Never fails: a sidecar that lacks some

@@ -253,3 +253,15 @@ def test_a_jump_of_the_wall_clock_forgets_no_producer() -> None:
     assert log.expire_producers(day) == 1
     assert not log.append(plain).duplicate
     assert log.append(opened).duplicate, "its transaction is open"
+
+
+def test_a_closed_segment_has_its_index_files_even_without_an_entry() -> None:
+    """Kafka's dump tool takes a log without them for damage."""
+    part = Partition(segment_bytes=str(16 << 10))
+    part.put(bytes(12_000))
+    part.put(bytes(12_000))
+    first, second = sorted(part.files(".log"))
+    part.close_and_open()
+    for log in (first, second):
+        assert part.content(log.replace(".log", ".index")) == b""
+        assert len(part.content(log.replace(".log", ".timeindex"))) == 12

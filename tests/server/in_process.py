@@ -32,6 +32,7 @@ class InProcessServer:
             kafka=kafka or KafkaConfig(enabled=False),
         )
         self.address = ""
+        self.kafka = ""
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +11,10 @@ from typing import Any
 from logstore.api import ServedLogStore
 from logstore_server.bridge import StoreBridge
 from logstore_server.config import KafkaConfig
+from logstore_server.kafka.fetch_sessions import SESSION_ID_MAX, FetchSessions
 
+# Kafka's min.incremental.fetch.session.eviction.ms.
+FETCH_SESSION_IDLE_S_MIN = 120.0
 # Who a client is that did not authenticate; Kafka's name for it.
 ANONYMOUS = "User:ANONYMOUS"
 
@@ -26,7 +31,16 @@ class Serving:
     host: str = ""
     port: int = 0
     draining: bool = False
+    fetch_sessions: FetchSessions = field(init=False)
     _on_drain: set[Callable[[], None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.fetch_sessions = FetchSessions(
+            sessions_max=self.config.fetch_sessions_max,
+            idle_s_min=FETCH_SESSION_IDLE_S_MIN,
+            now=time.monotonic,
+            new_id=lambda: secrets.randbelow(SESSION_ID_MAX) + 1,
+        )
 
     @property
     def store(self) -> ServedLogStore:

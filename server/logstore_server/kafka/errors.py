@@ -234,3 +234,10 @@ def error_message(error: LogStoreError) -> str:
     if len(text) > MESSAGE_CHARACTERS_MAX:
         text = text[: MESSAGE_CHARACTERS_MAX - 3] + "..."
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def epoch_error(asked: int, current: int) -> ErrorCode:
+    """For the leader epoch that a client believes is the current one; -1: it does not say."""
+    if asked < 0 or asked == current:
+        return ErrorCode.NONE
+    return ErrorCode.FENCED_LEADER_EPOCH if asked < current else ErrorCode.UNKNOWN_LEADER_EPOCH

@@ -53,14 +53,18 @@ APIS: tuple[Api, ...] = (
     _api(0, "produce", (3, 13), advertised_min=0, overlaps=True),
     _api(1, "fetch", (4, 18)),
     _api(2, "list_offsets", (1, 11)),
+    _api(21, "delete_records", (0, 2)),
+    _api(23, "offset_for_leader_epoch", (2, 4)),
     # --- metadata -----------------------------------------------------------------------------
     _api(3, "metadata", (0, 13)),
+    _api(10, "find_coordinator", (0, 6)),
     _api(18, "api_versions", (0, 4)),
     # --- groups -------------------------------------------------------------------------------
     # --- producers and transactions -----------------------------------------------------------
     # --- admin and configs --------------------------------------------------------------------
     # --- security and quotas ------------------------------------------------------------------
     # --- telemetry ----------------------------------------------------------------------------
+    _api(71, "get_telemetry_subscriptions", (0, 0)),
 )
 
 BY_KEY: dict[int, Api] = {api.key: api for api in APIS}

@@ -26,7 +26,7 @@ from logstore.api import (
 from logstore.errors import LogStoreError
 from logstore_server.kafka.context import Request
 from logstore_server.kafka.encoding import Values
-from logstore_server.kafka.errors import ErrorCode, error_code
+from logstore_server.kafka.errors import ErrorCode, epoch_error, error_code
 
 READ_COMMITTED = 1
 EARLIEST_LOCAL = -4
@@ -102,10 +102,8 @@ def _partition(request: Request, partition: Any, found: OffsetAnswer) -> Values:
         return {"partition_index": index, "error_code": ErrorCode.UNSUPPORTED_VERSION}
     if found.error is not None:
         return {"partition_index": index, "error_code": error_code(found.error)}
-    epoch = getattr(partition, "current_leader_epoch", -1)
-    if epoch >= 0 and epoch != found.leader_epoch:
-        is_old = epoch < found.leader_epoch
-        code = ErrorCode.FENCED_LEADER_EPOCH if is_old else ErrorCode.UNKNOWN_LEADER_EPOCH
+    code = epoch_error(getattr(partition, "current_leader_epoch", -1), found.leader_epoch)
+    if code is not ErrorCode.NONE:
         return {"partition_index": index, "error_code": code}
     return {
         "partition_index": index,

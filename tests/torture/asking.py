@@ -45,17 +45,30 @@ def take_claims(address: str, topic: str, partitions: int, traffic: Traffic) -> 
     return Claims(traffic.ledgers, traffic.group, committed)
 
 
-def read_all(address: str, topic: str, partitions: int, *, to_the_end: bool = True) -> Stored:
+def read_all(
+    address: str,
+    topic: str,
+    partitions: int,
+    *,
+    to_the_end: bool = True,
+    may_be_unserved: bool = False,
+) -> Stored:
     """All that is visible when it is called; not `to_the_end`: as far as it is decided, which is
-    less where a transaction is open. Raises AssertionError if that takes too long."""
+    less where a transaction is open. Raises AssertionError if that takes too long, or if a
+    partition is not served since it could not be opened and that may not be."""
     stored = Stored(partitions)
     with connect(address) as store, store.consumer() as consumer:
         infos = store.describe_topic(topic).partitions
         stored.starts = [info.log_start_offset for info in infos]
+        unserved = {info.partition for info in infos if info.leader_epoch < 0}
+        if unserved and not may_be_unserved:
+            raise AssertionError(f"partitions {unserved} of {topic} are not served")
+        for partition in unserved:
+            stored.leave_out(partition)
         ends = {
             info.partition: info.high_watermark
             for info in infos
-            if info.high_watermark > info.log_start_offset
+            if info.partition not in unserved and info.high_watermark > info.log_start_offset
         }
         consumer.assign([(topic, partition) for partition in ends])
         consumer.seek_to_beginning()
@@ -72,6 +85,7 @@ def read_all(address: str, topic: str, partitions: int, *, to_the_end: bool = Tr
             try:
                 parts = consumer.poll_batch(SILENCE_SECONDS)
             except StorageFailedError:  # told at the end of a partition that takes no writes
+                time.sleep(SILENCE_SECONDS)
                 continue
             for part in parts:
                 for record in part.records:

@@ -17,6 +17,7 @@ client is known.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -44,6 +45,10 @@ class Stored:
         self.identities = [array("q") for _ in range(partitions)]  # by offset
         self.records = 0
         self.violations: list[Violation] = []
+
+    def leave_out(self, partition: int) -> None:
+        """It is not served: nothing is known of what it holds."""
+        self.starts[partition] = sys.maxsize
 
     def add(self, partition: int, offset: int, value: bytes | None) -> None:
         found = self.identities[partition]

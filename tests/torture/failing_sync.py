@@ -1,7 +1,7 @@
 """fsync that fails: the server runs under strace, which answers one of its syncs with EIO.
 
     start with a sync (or all from it on) that will fail ->
-    partitions refuse writes and say why, reads go on ->
+    partitions refuse writes and say why, reads go on (but of one that could not be recovered) ->
     SIGKILL or SIGTERM -> start -> recovered, writing goes on
 
 The call is answered without being made, so the kernel still holds the bytes: what a disk loses of
@@ -37,6 +37,8 @@ NTH_SYNC_MAX = 60
 FAILURE_SECONDS_MAX = 10.0
 MENDED_RECORDS = 300
 MENDED_SECONDS_MAX = 30.0
+# Of a partition that wrote, and of one whose recovery could not sync: that one is not served.
+REASONS = ("sync failed", "could not recover")
 PROBE = 90
 # What a member may be told while the offsets' partition, or the one it reads, has failed.
 TOLERATED = frozenset({"STORAGE_FAILED", "UNKNOWN_MEMBER", "FENCED_MEMBER", "STALE_MEMBER_EPOCH"})
@@ -107,7 +109,7 @@ class FailingSyncRun:
             if refused:
                 self.outcome.add("failed syncs")
                 self._check_refusals(refused)
-                self._check(traffic)
+                self._check(traffic, may_be_unserved=True)
             self._end()
             self._say(f"sync {nth} of a thread fails: partitions {sorted(refused)} refuse writes")
         self._server.prefix = ()
@@ -167,7 +169,7 @@ class FailingSyncRun:
                     self.outcome.require(
                         isinstance(error, StorageFailedError)
                         and not error.retriable
-                        and "sync failed" in error.message
+                        and any(reason in error.message for reason in REASONS)
                         and "reopened" in error.message,
                         "unclear refusal",
                         f"partition {partition}: {error!r}",
@@ -179,10 +181,12 @@ class FailingSyncRun:
                 error = self._append_probe(store, partition)
                 self.outcome.require(error is None, "not mended by a restart", repr(error))
 
-    def _check(self, traffic: Traffic) -> None:
+    def _check(self, traffic: Traffic, *, may_be_unserved: bool = False) -> None:
         claims = asking.take_claims(self._server.address, TOPIC, PARTITIONS, traffic)
         claims.places[PROBE] = self._probe.places[:]
-        stored = asking.read_all(self._server.address, TOPIC, PARTITIONS)
+        stored = asking.read_all(
+            self._server.address, TOPIC, PARTITIONS, may_be_unserved=may_be_unserved
+        )
         self.outcome.add("full reads")
         self.outcome.violations.extend(check_claims(claims, stored))
         self.outcome.violations.extend(check_log([*traffic.ledgers, self._probe], stored))

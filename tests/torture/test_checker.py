@@ -143,6 +143,18 @@ def test_what_is_gone_by_retention_is_not_lost() -> None:
     assert check_claims(claims, stored) + check_log([history.writer], stored) == []
 
 
+def test_of_a_partition_that_is_not_served_nothing_is_said() -> None:
+    history = History()
+    stored = Stored(2)
+    stored.leave_out(0)
+    for offset, held in history.log[1][:2]:
+        stored.add(1, offset, held)
+    claims = Claims([history.writer], history.group, history.committed)
+    found = check_claims(claims, stored) + check_log([history.writer], stored)
+    assert [violation.kind for violation in found] == ["lost", "phantom"]
+    assert all("1@2" in violation.evidence for violation in found)
+
+
 def owned_twice(*, second_start: float, second_run: int, stood_still: bool = False) -> bool:
     """Whether it says so of one member's tenure from 1.0 to 2.0 and another's."""
     ownership = OwnershipLedger()

@@ -33,6 +33,7 @@ VALUE_BYTES_MAX = 400
 DELIVERY_SECONDS = 120.0
 # On a machine that has much else to do, the first answer may take its time.
 CONNECT_MS = 60_000
+ERROR_PAUSE = 0.05  # seconds, before a member asks again what it was refused
 FRAMES_TOLD = 8  # of what a client that stands still is doing
 
 
@@ -211,6 +212,7 @@ class Member(Client):
                 self.met(error)
                 if not error.retriable and error.reason not in self._tolerated:
                     raise
+                self.stopping.wait(ERROR_PAUSE)
 
     def _commit(self, consumer: Consumer, offsets: dict[TopicPartition, int]) -> None:
         begun_at, run = time.monotonic(), self._run_number()

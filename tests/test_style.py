@@ -44,6 +44,7 @@ TESTED_BY = {
     "logstore/read_only_fs.py": "tests/test_follower.py",
     "logstore/reader.py": "tests/test_store.py",
     "server/logstore_server/kafka/context.py": "values; every test in tests/server/kafka/apis",
+    "server/logstore_server/kafka/transactions.py": "tests of the txn APIs beside it",
     "logstore/version.py": "a constant, which the package's metadata is made from",
     "logstore/record/_cython.py": "stands in for Cython in the pure run of tests/record",
 }

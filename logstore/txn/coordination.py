@@ -99,8 +99,9 @@ class Coordination:
         self, transactional_id: str, producer: ProducerIdentity, parts: Sequence[TopicPartition]
     ) -> None:
         self._transactions.check_producer(transactional_id, producer)
-        self._transactions.enrol(producer, parts, version=TransactionVersion.ONE)
-        self._announce_deadline()
+        if parts:
+            self._transactions.enrol(producer, parts, version=TransactionVersion.ONE)
+            self._announce_deadline()
 
     def end(
         self,

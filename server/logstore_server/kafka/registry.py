@@ -61,6 +61,15 @@ APIS: tuple[Api, ...] = (
     _api(18, "api_versions", (0, 4)),
     # --- groups -------------------------------------------------------------------------------
     # --- producers and transactions -----------------------------------------------------------
+    _api(22, "init_producer_id", (0, 6)),
+    _api(24, "add_partitions_to_txn", (0, 5)),
+    _api(25, "add_offsets_to_txn", (0, 4)),
+    _api(26, "end_txn", (0, 5)),
+    _api(27, "write_txn_markers", (1, 2)),
+    _api(28, "txn_offset_commit", (0, 5)),
+    _api(61, "describe_producers", (0, 0)),
+    _api(65, "describe_transactions", (0, 0)),
+    _api(66, "list_transactions", (0, 2)),
     # --- admin and configs --------------------------------------------------------------------
     # --- security and quotas ------------------------------------------------------------------
     # --- telemetry ----------------------------------------------------------------------------
@@ -73,4 +82,6 @@ API_VERSIONS_KEY = 18
 
 # Feature levels that are in force (KIP-584); a client uses a newer protocol only if it is here.
 # name: (lowest, highest supported and finalized). A row is added when the feature works.
-FEATURES: dict[str, tuple[int, int]] = {}
+FEATURES: dict[str, tuple[int, int]] = {
+    "transaction.version": (0, 2),  # KIP-890; clients of version 1 are served as well
+}

@@ -7,8 +7,9 @@ Requests of one connection are appended in their order and may wait for the same
 What each version added
     4  nothing seen by brokers   5  log start offset      7  zstd is allowed
     8  record errors and a message                        9  flexible
-   10  the new leader, if it moved                       11, 12  transactions (KIP-890)
-   13  topics by id
+   10  the new leader, if it moved                       13  topics by id
+   11  TRANSACTION_ABORTABLE where a partition was not added to the transaction, before that
+       INVALID_TXN_STATE                                 12  a transactional batch adds it (KIP-890)
 
 Versions 0 to 2 (records of old formats) are advertised, or librdkafka would stop compressing
 (KAFKA-18659), and not served.
@@ -25,6 +26,7 @@ from typing import Any
 
 from logstore.api import Acks, Appended, TopicPartition
 from logstore.errors import (
+    ConcurrentTransactionsError,
     InvalidBatchError,
     InvalidRequestError,
     LogStoreError,
@@ -34,9 +36,12 @@ from logstore.pending import Pending
 from logstore.record import parse_header
 from logstore_server.kafka.context import Request
 from logstore_server.kafka.encoding import Values
-from logstore_server.kafka.errors import ErrorCode, error_code, error_message
+from logstore_server.kafka.errors import ErrorCode, error_message
 from logstore_server.kafka.messages import Answer
+from logstore_server.kafka.transactions import version_of, writer_code
 
+ABORTABLE_VERSION = 11
+IMPLICIT_VERSION = 12
 TOPIC_IDS_VERSION = 13
 # Checking and writing an uncompressed megabyte takes about 0.3 ms in the event loop; a thread costs
 # as much to reach. Larger and compressed batches go to a worker.
@@ -123,9 +128,12 @@ def _are_light(parts: list[Part]) -> bool:
 
 def _append(request: Request, parts: list[Part], acks: Acks) -> None:
     store = request.store
+    version = version_of(request, implicit=IMPLICIT_VERSION)
     for part in parts:
         if not part.pending.done:
-            part.pending = store.append(*part.where, part.data, acks=acks)
+            part.pending = store.append(
+                *part.where, part.data, acks=acks, transaction_version=version
+            )
 
 
 def _answer(request: Request, parts: list[Part]) -> Answer:
@@ -170,4 +178,6 @@ def _code(request: Request, error: LogStoreError) -> ErrorCode:
         return ErrorCode.INVALID_REQUIRED_ACKS
     if request.version >= TOPIC_IDS_VERSION and isinstance(error, UnknownTopicError):
         return ErrorCode.UNKNOWN_TOPIC_ID
-    return error_code(error)
+    if isinstance(error, ConcurrentTransactionsError) and request.version < IMPLICIT_VERSION:
+        return ErrorCode.NOT_ENOUGH_REPLICAS  # what older clients try again after
+    return writer_code(error, request.version, abortable=ABORTABLE_VERSION)

@@ -192,6 +192,8 @@ ERROR_CODES: dict[type[LogStoreError], ErrorCode] = {
     errors.InvalidGroupIdError: _Code.INVALID_GROUP_ID,
     errors.GroupNotFoundError: _Code.GROUP_ID_NOT_FOUND,
     errors.GroupNotEmptyError: _Code.NON_EMPTY_GROUP,
+    errors.GroupReadsTopicError: _Code.GROUP_SUBSCRIBED_TO_TOPIC,
+    errors.InvalidSessionTimeoutError: _Code.INVALID_SESSION_TIMEOUT,
     errors.GroupKindError: _Code.INCONSISTENT_GROUP_PROTOCOL,
     errors.GroupFullError: _Code.GROUP_MAX_SIZE_REACHED,
     errors.UnknownAssignorError: _Code.UNSUPPORTED_ASSIGNOR,
@@ -213,6 +215,11 @@ ERROR_CODES: dict[type[LogStoreError], ErrorCode] = {
     errors.DiskFullError: _Code.KAFKA_STORAGE_ERROR,
     errors.StorageFailedError: _Code.KAFKA_STORAGE_ERROR,
     errors.CorruptDataError: _Code.KAFKA_STORAGE_ERROR,
+    # users, rules and quotas
+    errors.InvalidAclError: _Code.INVALID_REQUEST,
+    errors.InvalidCredentialError: _Code.UNACCEPTABLE_CREDENTIAL,
+    errors.InvalidQuotaError: _Code.INVALID_REQUEST,
+    errors.UnknownUserError: _Code.RESOURCE_NOT_FOUND,
     # getting there
     errors.UnavailableError: _Code.NOT_LEADER_OR_FOLLOWER,
     errors.WrongEndpointError: _Code.NOT_LEADER_OR_FOLLOWER,

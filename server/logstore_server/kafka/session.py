@@ -12,12 +12,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol, cast
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
 
 from logstore_server.kafka.connection import Connection, FrameError, InFlight
 from logstore_server.kafka.context import Client, CloseConnection, Request
 from logstore_server.kafka.header import Header, read_header, skip_tagged_fields
 from logstore_server.kafka.messages import Answer, MalformedRequestError, Messages
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ class Session(asyncio.BufferedProtocol):
         self._write_paused = False
         self._read_paused = False
         self._unsent: list[Callable[[], None]] = []  # releases of what the transport still holds
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
         self._ending = False
         self._pumping = False
 
@@ -190,22 +193,24 @@ class Session(asyncio.BufferedProtocol):
         if answer is None or not isinstance(answer, Awaitable):
             self._answer(flight, request, header, messages, answer)
         else:
-            self._spawn(self._await_answer(flight, request, header, messages, answer))
+            task = self._spawn(answer)
+            task.add_done_callback(partial(self._answered, flight, request, header, messages))
 
-    async def _await_answer(
+    def _answered(
         self,
         flight: InFlight,
         request: Request,
         header: Header,
         messages: Messages,
-        answer: Awaitable[Answer],
+        done: asyncio.Future[Answer],
     ) -> None:
-        try:
-            values = await answer
-        except Exception as error:
-            self._failed(messages, error)
+        if done.cancelled():  # the client is gone
             return
-        self._answer(flight, request, header, messages, values)
+        error = done.exception()
+        if isinstance(error, Exception):
+            self._failed(messages, error)
+        elif error is None:
+            self._answer(flight, request, header, messages, done.result())
 
     def _answer(
         self,
@@ -230,11 +235,13 @@ class Session(asyncio.BufferedProtocol):
             return
         self._pump()
 
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def _spawn(self, work: Awaitable[T]) -> asyncio.Future[T]:
+        """Of a handler itself, not of a coroutine around it: one that is cancelled before it began
+        would leave the handler's behind, never awaited."""
         task = asyncio.ensure_future(work)
-        assert isinstance(task, asyncio.Task)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # --- out --------------------------------------------------------------------------------
 

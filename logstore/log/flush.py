@@ -25,6 +25,7 @@ from logstore.clock import Clock
 from logstore.config import StoreConfig
 from logstore.fs import FileSystem
 from logstore.log.segment import Segment
+from logstore.log.snapshots import TakenSnapshot
 
 # A quarter of those called come before the leader: with none, a round serves some 10 of 64 threads
 # where a sync takes 0.1 ms; with all, the processor has nothing to do while the disk works.
@@ -42,7 +43,7 @@ class FlushPlan:
     segments: list[Segment]
     syncs: list[Callable[[], None]]
     pinned: list[Segment] = field(default_factory=list)  # until finish_flush
-    snapshots: list[tuple[int, bytes]] = field(default_factory=list)
+    snapshots: list[TakenSnapshot] = field(default_factory=list)
     error: OSError | None = None
 
 

@@ -386,8 +386,8 @@ class LogWriter:
         if failure is not None:
             self.tell_end(failure)
         else:
-            self._snapshots.write(plan.snapshots)
             self._tell_readers()
+            self._snapshots.write(plan.snapshots)
 
     def _flushed_to(self, plan: FlushPlan) -> None:
         sealed = plan.segments[:-1]
@@ -452,6 +452,32 @@ class LogWriter:
         """All but the active one and those that the next flush seals, oldest first."""
         with self._lock:
             return list(self._view.segments[: -1 - len(self._unsealed)])
+
+    def keep_producers(self, from_offset: int, *, may_flush: bool) -> bool:
+        """Whether a snapshot from `from_offset` on is on disk: segments below it may go, and their
+        producers are known all the same. If none is, one is made, at once or with a flush. With
+        `may_flush` that is waited for: then it is so unless the partition has failed.
+
+        Raises OSError."""
+        while not self._snapshots.make_durable(from_offset):
+            with self._lock:
+                if self.error is not None:
+                    return False
+                taken = []
+                if self.flushed == self.end and not self._unsealed:
+                    self._take_snapshot()
+                    taken = self._snapshots.drain()
+                else:
+                    self._snapshots.ask_for_one()
+            if taken:
+                self._snapshots.write(taken)
+            elif may_flush:
+                self.flush_now()  # the second at the latest begins after it was asked for
+            else:
+                return False
+            if self._snapshots.error is not None:
+                raise self._snapshots.error
+        return True
 
     def drop(self, doomed: Sequence[Segment], log_start_offset: int) -> None:
         """Raise the log start and leave out segments below it; their files are the caller's."""

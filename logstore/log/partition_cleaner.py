@@ -89,10 +89,22 @@ class PartitionCleaner:
         source = self._cleanable(now_ms)
         if source is None:
             return 0.0
+        ratio = source.dirty_ratio
         if self._horizon_ms is not None and self._horizon_ms <= now_ms:
-            return 1.0
-        is_enough = source.dirty_ratio >= self._writer.config.min_cleanable_dirty_ratio
-        return source.dirty_ratio if is_enough else 0.0
+            ratio = 1.0
+        elif ratio < self._writer.config.min_cleanable_dirty_ratio:
+            return 0.0
+        return ratio if ratio and self._keeps_producers(source) else 0.0
+
+    def _keeps_producers(self, source: Cleanable) -> bool:
+        """Whether those whose batches may go are known by a snapshot that no power loss takes:
+        older ones are dropped, and retention may have left nothing else of them. If not, the next
+        flush writes one."""
+        end = source.segments[-1].next_offset if source.segments else 0
+        try:
+            return self._writer.keep_producers(end, may_flush=False)
+        except OSError as error:
+            raise self._failure(error) from error
 
     def _cleanable(self, now_ms: int) -> Cleanable | None:
         config = self._writer.config
@@ -122,7 +134,7 @@ class PartitionCleaner:
         """
         now_ms = self._clock.now_ms()
         source = self._cleanable(now_ms)
-        if source is None:
+        if source is None or not self._keeps_producers(source):
             return
         cleaning = Cleaning(
             CleaningJob(

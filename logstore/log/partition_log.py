@@ -30,7 +30,7 @@ from logstore.errors import (
 )
 from logstore.fs import FileSystem
 from logstore.log.checkpoint import LeaderEpochs, write_identity, write_log_start
-from logstore.log.faults import fresh, storage_error
+from logstore.log.faults import fresh, is_no_space, storage_error
 from logstore.log.flush import Flusher
 from logstore.log.format import IDENTITY_FILE, REPLACING
 from logstore.log.lease import Lease
@@ -426,6 +426,7 @@ class PartitionLog:
         would otherwise leave a log with holes. On a full disk, where it cannot be written, whole
         segments go first, one by one."""
         start = max(before_offset, self.log_start_offset)
+        is_kept = not doomed or self._keep_producers(doomed[-1].next_offset)
         if start > self.log_start_offset:
             try:
                 self._write_log_start(start)
@@ -442,6 +443,21 @@ class PartitionLog:
                 remove_segment(self._fs, segment)
             except OSError:  # the next opening finds it below the log start and removes it
                 continue
+        if not is_kept:
+            self._keep_producers(start)  # there may be room now
+
+    def _keep_producers(self, from_offset: int) -> bool:
+        """Of producers whose batches are about to go, for who sends one of them again. False on a
+        full disk: they go all the same, to make room, and a crash may forget those producers."""
+        try:
+            self._writer.keep_producers(from_offset, may_flush=True)
+        except OSError as error:
+            if not is_no_space(error):
+                raise storage_error(error, "write", self._directory) from error
+            return False
+        if self._writer.error is not None:
+            raise fresh(self._writer.error)
+        return True
 
     def _forget_one_by_one(self, doomed: Sequence[Segment]) -> None:
         """Make room where there is none to write the log start: it is where the first segment

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import errno
+from typing import Any
+
 import pytest
 
-from logstore.errors import OffsetOutOfRangeError
+from logstore.config import StoreConfig
+from logstore.errors import OffsetOutOfRangeError, StorageFailedError
 from logstore.record import encode_batch
 from logstore.testing import MemoryFileSystem
 from tests.log.support import DIRECTORY, Partition
@@ -95,3 +99,69 @@ def test_records_above_the_watermark_cannot_be_deleted() -> None:
     with pytest.raises(OffsetOutOfRangeError):
         partition.log.delete_records(2)
     assert partition.log.delete_records(0) == 0
+
+
+PRODUCER: dict[str, Any] = {"producer_id": 9, "producer_epoch": 0}
+BATCHES = 6
+
+
+def new_partition(seed: int) -> Partition:
+    limits = StoreConfig(syncfs_threshold=1000)  # each file is synced by itself, or not at all
+    memory = MemoryFileSystem(seed)
+    return Partition(memory, limits=limits, segment_bytes=SEGMENT, retention_bytes="20000")
+
+
+def with_producer_in(partition: Partition) -> Partition:
+    """Its batches are in the first segment, those of others fill the next three."""
+    for sequence in range(BATCHES):
+        partition.append(bytes(2000), **PRODUCER, base_sequence=sequence)
+        partition.flusher.run_round()
+    for _ in range(20):
+        partition.put(bytes(3000))
+    return partition
+
+
+def is_known(partition: Partition) -> bool:
+    batch = encode_batch([bytes(2000)], timestamps=1000, **PRODUCER, base_sequence=BATCHES - 1)
+    return partition.log.append(batch).duplicate
+
+
+@pytest.mark.parametrize("end", ["lose_power_and_open", "kill_and_open"])
+@pytest.mark.parametrize("by", ["delete_records", "retention"])
+def test_a_producer_is_known_when_its_batches_are_gone(by: str, end: str) -> None:
+    for seed in range(12):
+        partition = with_producer_in(new_partition(seed))
+        partition.append(b"in flight")
+        if by == "retention":
+            assert partition.log.apply_retention(partition.clock.now_ms()) >= 2
+        else:
+            partition.log.delete_records(20)
+        getattr(partition, end)()
+        assert partition.log.log_start_offset >= BATCHES
+        assert is_known(partition)
+
+
+def test_and_when_no_snapshot_could_be_written_before() -> None:
+    for seed in range(12):
+        partition = new_partition(seed)
+        partition.memory.inject("write", errno.EIO, path_contains=".snapshot", times=None)
+        partition = with_producer_in(partition)
+        with pytest.raises(StorageFailedError):
+            partition.log.delete_records(20)
+        assert partition.log.log_start_offset == 0
+        partition.memory.heal()
+        partition.append(b"in flight")
+        partition.log.delete_records(20)
+        partition.lose_power_and_open()
+        assert is_known(partition)
+
+
+def test_on_a_full_disk_its_batches_go_first_and_it_is_kept_with_the_room_that_makes() -> None:
+    partition = new_partition(0)
+    partition.memory.inject("write", errno.ENOSPC, path_contains=".snapshot", times=None)
+    partition = with_producer_in(partition)
+    partition.memory.heal()
+    partition.memory.inject("write", errno.ENOSPC, path_contains=".snapshot", times=1)
+    assert partition.log.delete_records(20) == 20
+    partition.lose_power_and_open()
+    assert is_known(partition)

@@ -6,8 +6,8 @@ What must hold
 - page_cache: the same over a killed process. A power loss (or a failed sync whose pages left
   memory) may take a suffix, above the last flush, and then the leader epoch rises.
 - A record is in a log once, after the earlier ones of its producer, and only if it was sent there
-  and not refused. There are no holes but markers. (Only where retention took a producer's batches
-  may the store forget the producer, and take a late retry of one of them for new.)
+  and not refused. There are no holes but markers. (Only where a producer's batches were given up to
+  make room on a full disk may the store forget the producer, and take a late retry for new.)
 - Where records are compacted, the last of each key stays; a tombstone for its time at least, and
   no older record of its key outlives it.
 - The log start does not pass what nobody gave up, nor fall below what was durably given up; the
@@ -53,6 +53,7 @@ from tests.simulator.history import (
     TransactionEnded,
     TransactionEnding,
     Trouble,
+    TroubleOver,
     is_tombstone,
     key_of,
 )
@@ -141,6 +142,8 @@ class Log:
     losses: int = 0  # ends that may have taken a suffix
     may_lose: bool = False
     was_unclean: bool = False
+    was_full: bool = False  # the disk, at some time since the last look
+    forgets: bool = False  # batches were given up on a full disk, and maybe their producers
 
 
 @dataclass(slots=True)
@@ -167,6 +170,7 @@ class Checker:
     def __init__(self) -> None:
         self.violations: list[Violation] = []
         self._number = 0
+        self._is_full = False
         self._logs: dict[Place, Log] = {}
         self._batches: dict[int, Batch] = {}
         self._records: dict[bytes, tuple[Batch, bytes]] = {}  # by id: where it belongs, its value
@@ -191,7 +195,8 @@ class Checker:
             Committed: self._committed,
             CommitRead: self._commit_read,
             Owners: self._owners,
-            Trouble: lambda _: None,
+            Trouble: self._trouble,
+            TroubleOver: self._trouble_over,
             CacheLost: lambda _: self._may_lose(),
             Ended: self._ended,
             Opened: lambda _: None,
@@ -210,6 +215,7 @@ class Checker:
 
     def _made(self, event: PartitionMade) -> None:
         made = Log(event.durability, event.compacted, event.tombstones_stay)
+        made.was_full = self._is_full
         self._logs[event.place] = made
 
     def _gone(self, event: PartitionGone) -> None:
@@ -268,7 +274,9 @@ class Checker:
             self._sequence_gap(SequenceGap(event.place, event.producer))
 
     def _is_trimmed(self, log: Log, producer: str) -> bool:
-        """Whether batches of it were given up."""
+        """Whether batches of it were given up, and it with them."""
+        if not log.forgets:
+            return False
         below = (record for record, offset in log.offsets.items() if offset < log.start)
         return any(self._records[record][0].producer == producer for record in below)
 
@@ -280,7 +288,7 @@ class Checker:
         if other is not None and other != record:
             self._report(OFFSET_REUSED, place, f"{offset} was {other!r}, is {record!r}")
         at = log.offsets.get(record)
-        if at is not None and at < log.start:
+        if at is not None and at < log.start and log.forgets:
             log.again.add(record)
             log.offsets[record] = offset
         elif at is not None and at != offset:
@@ -515,6 +523,8 @@ class Checker:
             self._report(FORGOTTEN, place, f"back from {log.log_start} to {event.log_start}")
         if event.log_start > log.may_start:
             self._report(FORGOTTEN, place, f"{event.log_start}, allowed was {log.may_start}")
+        log.forgets |= log.was_full and event.log_start > 0
+        log.was_full = self._is_full
         log.start = max(log.start, event.log_start)
         log.may_lose = log.was_unclean = False
         log.epoch = event.leader_epoch
@@ -580,6 +590,15 @@ class Checker:
                 owners[place] = member
 
     # --- the machine ----------------------------------------------------------------------------
+
+    def _trouble(self, event: Trouble) -> None:
+        if event.is_full:
+            self._is_full = True
+            for log in self._logs.values():
+                log.was_full = True
+
+    def _trouble_over(self, _: TroubleOver) -> None:
+        self._is_full = False
 
     def _ended(self, event: Ended) -> None:
         for log in self._logs.values():

@@ -217,9 +217,14 @@ class Owners(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """A fault was injected."""
+    """A fault was injected. `is_full`: there may be no room on the disk."""
 
     what: str
+    is_full: bool = False
+
+
+class TroubleOver(NamedTuple):
+    """Faults that were injected do not come any more."""
 
 
 class CacheLost(NamedTuple):
@@ -265,6 +270,7 @@ Event = (
     | CommitRead
     | Owners
     | Trouble
+    | TroubleOver
     | CacheLost
     | Ended
     | Opened

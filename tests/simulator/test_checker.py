@@ -34,6 +34,8 @@ from tests.simulator.history import (
     Surprise,
     TransactionEnded,
     TransactionEnding,
+    Trouble,
+    TroubleOver,
 )
 
 P = Place("t", "id", 0)
@@ -174,10 +176,20 @@ def test_an_attempt_in_doubt_may_have_stored_what_a_later_one_did_not() -> None:
     assert kinds(sent(1, A), refused, sent(1, A), read(0, 1, A)) == []
 
 
-def test_a_producer_whose_batches_were_given_up_may_be_forgotten() -> None:
-    trimmed = [*STORED, MayForget(P, 2), Forgotten(P, 2), bounds(2, start=2)]
-    assert kinds(*trimmed, SequenceGap(P, "p"), acknowledged(1, 5)) == []
-    assert kinds(*trimmed, SequenceGap(P, "q")) == [checker.LOST]
+def test_a_producer_whose_batches_were_given_up_on_a_full_disk_may_be_forgotten() -> None:
+    full = Trouble("room for 0 bytes", is_full=True)
+    trimmed: list[Event] = [MayForget(P, 2), Forgotten(P, 2), bounds(2, start=2)]
+    forgotten = [*STORED, full, *trimmed]
+    assert kinds(*forgotten, SequenceGap(P, "p"), acknowledged(1, 5)) == []
+    assert kinds(*forgotten, SequenceGap(P, "q")) == [checker.LOST]
+    for remembered in (
+        [*STORED, *trimmed],
+        [*STORED, *trimmed, full],
+        [*STORED, full, TroubleOver(), bounds(2), *trimmed],
+        [*STORED, Trouble("sync EIO"), *trimmed],
+    ):
+        assert kinds(*remembered, SequenceGap(P, "p")) == [checker.LOST]
+        assert checker.DUPLICATED in kinds(*remembered, acknowledged(1, 5))
 
 
 def test_a_deleted_topic_is_not_missed() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from tests.simulator.history import Trouble
+from tests.simulator.history import Trouble, TroubleOver
 from tests.simulator.world import World
 
 PATHS = ("", "-0/", "-1/", ".log", ".index", ".timeindex", "__consumer_offsets", "__cluster", "a-")
@@ -46,7 +46,8 @@ def inject_one(world: World) -> None:
         path, times, after = "", None, 0
     world.fs.inject(operation, error, path_contains=path, times=times, after=after)
     name = errno.errorcode[error]
-    world.history.add(Trouble(f"{operation} {name} {path!r} after={after} times={times}"))
+    what = f"{operation} {name} {path!r} after={after} times={times}"
+    world.history.add(Trouble(what, error == errno.ENOSPC))
 
 
 def fill_disk(world: World) -> None:
@@ -54,7 +55,7 @@ def fill_disk(world: World) -> None:
     world.is_troubled = True
     room = world.chance.choice((0, 100, 5_000, 30_000))
     world.fs.capacity_bytes = world.fs.used_bytes + room
-    world.history.add(Trouble(f"room for {room} bytes"))
+    world.history.add(Trouble(f"room for {room} bytes", is_full=True))
 
 
 def is_untold(world: World) -> bool:
@@ -66,3 +67,4 @@ def is_untold(world: World) -> bool:
 def end_all(world: World) -> None:
     world.fs.heal()
     world.fs.capacity_bytes = None
+    world.history.add(TroubleOver())

@@ -7,7 +7,8 @@ A partition directory, all names of a segment made of its base offset in 20 digi
     00000000000000000000.timeindex      time index
     00000000000000000000.crc            checksums of its blocks (see checksums.py)
     00000000000000001204.snapshot       producer state at that offset (see producer_state.py)
-    00000000000000001204.quarantine     bytes that recovery took out of the log; never read again
+    00000000000000001204.quarantine     bytes that recovery took out of the log; never read again;
+                                        .1.quarantine and so on if others were before
     00000000000000000000.log.deleted    on its way out
     00000000000000000000.log.cleaned    a compacted segment being written (also .index, .timeindex)
     00000000000000000000.log.swap       and on its way into the place of the old (see swap.py)

@@ -57,6 +57,7 @@ from logstore.log.salvage import (
     FileBytes,
     Rewrite,
     find_sound_batch,
+    quarantine_name,
     sound_batch,
     used_end,
 )
@@ -517,8 +518,12 @@ class _Recovery:
         del segments[index + 1 :]
 
     def _quarantine(self, segment: Segment, source: FileBytes, start: int, stop: int) -> None:
-        name = f"{offset_name(segment.next_offset)}{QUARANTINE_SUFFIX}"
-        self._copy(source, start, stop, name)
+        temporary = f"{offset_name(segment.next_offset)}{QUARANTINE_SUFFIX}{TEMPORARY_SUFFIX}"
+        self._copy(source, start, stop, temporary)
+        name = quarantine_name(
+            self._fs, self._directory, temporary, offset_name(segment.next_offset)
+        )
+        self._fs.rename(f"{self._directory}/{temporary}", f"{self._directory}/{name}")
         self._report.notes.append(
             f"{stop - start} bytes at {start} in {segment.log_path}, from offset "
             f"{segment.next_offset} on, are damaged; they were moved to {name}"
@@ -550,7 +555,9 @@ class _Recovery:
         """A later segment, behind a hole that nobody was told of."""
         if segment.size:
             self._report.notes.append(f"{segment.log_path} follows damaged bytes and was set aside")
-            self._fs.rename(segment.log_path, segment.log_path + QUARANTINE_SUFFIX)
+            log_name = offset_name(segment.base_offset) + LOG_SUFFIX
+            name = quarantine_name(self._fs, self._directory, log_name, log_name)
+            self._fs.rename(segment.log_path, f"{self._directory}/{name}")
         else:
             self._fs.unlink(segment.log_path)
         for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX, CHECKSUMS_SUFFIX):

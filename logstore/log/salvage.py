@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from logstore.errors import InvalidBatchError
-from logstore.fs import File
+from logstore.fs import File, FileSystem
+from logstore.log.format import QUARANTINE_SUFFIX
 from logstore.record import HEADER_BYTES, BatchHeader, check_batch_bytes, parse_header
 
 WINDOW_BYTES: Final = 1 << 20
@@ -138,6 +139,30 @@ def used_end(source: FileBytes, position: int) -> int:
             return start + len(content)
         end = start
     return position
+
+
+def quarantine_name(fs: FileSystem, directory: str, found: str, stem: str) -> str:
+    """The name for a file `found` that is to be set aside: one that no other bytes have. An earlier
+    opening that was cut short may have set aside the same already. Raises OSError."""
+    number = 0
+    while True:
+        name = f"{stem}.{number}{QUARANTINE_SUFFIX}" if number else f"{stem}{QUARANTINE_SUFFIX}"
+        path = f"{directory}/{name}"
+        if not fs.exists(path) or _are_equal(fs, f"{directory}/{found}", path):
+            return name
+        number += 1
+
+
+def _are_equal(fs: FileSystem, path: str, other_path: str) -> bool:
+    file, other = fs.open(path, write=False), fs.open(other_path, write=False)
+    try:
+        return file.size() == other.size() and all(
+            file.read(COPY_BYTES, position) == other.read(COPY_BYTES, position)
+            for position in range(0, file.size(), COPY_BYTES)
+        )
+    finally:
+        file.close()
+        other.close()
 
 
 class DamagedRange(NamedTuple):

@@ -112,6 +112,41 @@ def test_valid_batches_behind_a_damaged_one_are_kept_for_people() -> None:
     assert any("damaged" in note and name in note for note in partition.log.recovery_notes)
 
 
+def test_what_is_set_aside_twice_at_one_offset_is_kept_twice() -> None:
+    partition = Partition()
+    partition.put(b"a")
+    position = partition.log.size_bytes
+    damaged = []
+    for number in range(3):
+        partition.append(b"damaged%d" % number)
+        partition.append(b"valid")
+        partition.damage(FIRST, position + 65, b"\xff")
+        damaged.append(partition.content(FIRST)[position : partition.log.size_bytes])
+        partition.kill_and_open()
+    names = partition.files(".quarantine")
+    assert names == sorted(f"{1:020d}{part}.quarantine" for part in ("", ".1", ".2"))
+    found = [partition.content(name) for name in names]
+    assert all(any(kept.startswith(part) for kept in found) for part in damaged)
+    assert partition.values() == [b"a"]
+
+
+def test_what_is_set_aside_again_after_a_crash_is_kept_once() -> None:
+    partition = Partition()
+    partition.put(b"a")
+    position = partition.log.size_bytes
+    partition.append(b"damaged")
+    partition.append(b"valid")
+    partition.damage(FIRST, position + 65, b"\xff")
+    for _ in range(2):
+        partition.memory.kill()
+        partition.memory.inject("truncate", errno.EIO, path_contains=FIRST)
+        with pytest.raises(StorageFailedError):
+            partition.reopen()
+    partition.kill_and_open()
+    assert partition.files(".quarantine") == [f"{1:020d}.quarantine"]
+    assert partition.files(".tmp") == []
+
+
 def test_damage_below_the_flushed_offset_costs_only_the_damaged_batch() -> None:
     partition = Partition()
     places = []

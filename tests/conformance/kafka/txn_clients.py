@@ -1,4 +1,4 @@
-"""The transactional producers, and the readers of committed records, of three clients in one shape."""
+"""Transactional producers, and readers of committed records, of three clients in one shape."""
 
 from __future__ import annotations
 
@@ -122,7 +122,9 @@ def read_confluent(address: str, topic: str, end: bytes) -> list[bytes]:
             record = consumer.poll(TIMEOUT_S)
             assert record is not None, f"no more than {found}"
             assert record.error() is None, record.error()
-            found.append(record.value())
+            value = record.value()
+            assert value is not None
+            found.append(value)
         return found
     finally:
         consumer.close()

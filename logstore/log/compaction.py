@@ -29,7 +29,7 @@ Invariants
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
@@ -135,6 +135,8 @@ class Cleaning:
         self._segments = job.source.segments
         self.end = job.source.cleaned_offset
         self.next_horizon_ms: int | None = None  # when it pays to clean again, if not before
+        # Of those not yet cleaned, by producer and whether they are markers: the last one's offset.
+        self._last_of_producers: dict[tuple[int, bool], int] = {}
 
     def run(self) -> Generator[int, None, None]:
         """Yields after each batch how many bytes that was. Raises CorruptDataError, OSError, and
@@ -146,7 +148,7 @@ class Cleaning:
             secret=self._job.secret,
         )
         yield from self._read_keys(keys, dirty)
-        rules = _Rules(self._job, keys, self.end)
+        rules = _Rules(self._job, keys, self.end, self._last_of_producers)
         for group in groups([s for s in self._segments if s.base_offset < self.end], self._job):
             yield from self._clean(group, rules)
         self.next_horizon_ms = rules.next_horizon_ms
@@ -159,6 +161,8 @@ class Cleaning:
         for segment in dirty:
             with closing(self._batches(segment, start)) as batches:
                 for header, batch, _ in batches:
+                    kind = header.producer_id, header.is_control
+                    self._last_of_producers[kind] = header.last_offset
                     if not header.is_control and not aborted.has(header):
                         columns = decode_columns(
                             batch,
@@ -261,7 +265,14 @@ def groups(segments: Sequence[Segment], job: CleaningJob) -> list[list[Segment]]
 class _Rules:
     """What stays of each batch; asked in the order of the log, from its start."""
 
-    def __init__(self, job: CleaningJob, keys: KeyMap, end: int) -> None:
+    def __init__(
+        self,
+        job: CleaningJob,
+        keys: KeyMap,
+        end: int,
+        last_of_producers: Mapping[tuple[int, bool], int],
+    ) -> None:
+        self._last_of_producers = last_of_producers
         self._keys = keys
         self._end = end
         self._now_ms = job.now_ms
@@ -288,7 +299,7 @@ class _Rules:
             made = self._records(header, batch, size_max)
             if made is not None:
                 return made
-        if not is_last and not self._producers.needs(header):
+        if not is_last and not self._is_needed(header):
             return None
         return empty_batch(header) if header.record_count else batch
 
@@ -345,10 +356,16 @@ class _Rules:
         is_over = header.base_timestamp <= self._now_ms
         if not is_over:
             self._wait_for(header.base_timestamp)
-        if is_over and not is_last and not self._producers.needs(header):
+        if is_over and not is_last and not self._is_needed(header):
             self._gone_markers.add(header.base_offset)
             return None
         return batch
+
+    def _is_needed(self, header: BatchHeader) -> bool:
+        """For what is known of its producer."""
+        kind = header.producer_id, header.is_control
+        last_offset = self._last_of_producers.get(kind, -1)
+        return self._producers.needs(header, is_last=last_offset <= header.last_offset)
 
     def take_gone_markers(self) -> set[int]:
         """Offsets of those that went since it was last asked."""

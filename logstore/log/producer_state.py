@@ -83,9 +83,10 @@ class KnownProducers(NamedTuple):
     flushed_offset: int
     end_offset: int
 
-    def needs(self, header: BatchHeader) -> bool:
+    def needs(self, header: BatchHeader, *, is_last: bool) -> bool:
         """Whether the batch, which is on disk, tells its producer's last sequence, or would if a
-        crash took what is not. Too many may be needed, never too few."""
+        crash took what is not. `is_last`: of those of the producer that may go, or the like; too
+        many may be needed, never too few."""
         entry = self.entries.get(header.producer_id)
         if entry is None:
             return False
@@ -93,7 +94,7 @@ class KnownProducers(NamedTuple):
             if batch.last_offset < self.flushed_offset:
                 return batch.last_offset == header.last_offset
         if entry.batches or self.flushed_offset < self.end_offset:
-            return True  # the last one that is on disk is not known any more
+            return is_last  # which one on disk is the last is not known any more
         return header.is_control and header.producer_epoch == entry.epoch
 
 

@@ -34,7 +34,10 @@ CONFIGS = {"segment_bytes": "1048576"}
 SYNCS = "fdatasync,fsync,syncfs"
 # strace counts calls per thread; the first few are those of opening and recovery.
 NTH_SYNC_MAX = 60
-FAILURE_SECONDS_MAX = 10.0
+# How long it is waited for at least, and how many probes of each partition: each is synced, which
+# on a slow machine gets each thread of the server that syncs as far only later.
+FAILURE_SECONDS = 10.0
+PROBES = 100
 MENDED_RECORDS = 300
 MENDED_SECONDS_MAX = 30.0
 # Of a partition that wrote, and of one whose recovery could not sync: that one is not served.
@@ -149,9 +152,11 @@ class FailingSyncRun:
 
     def _wait_for_refusal(self, traffic: Traffic) -> dict[int, LogStoreError]:
         """Which partitions refuse writes, and why, once one does; none if none did in time."""
-        deadline = time.monotonic() + FAILURE_SECONDS_MAX
+        deadline = time.monotonic() + FAILURE_SECONDS
+        probes = 0
         with asking.connect(self._server.address) as store:
-            while time.monotonic() < deadline:
+            while time.monotonic() < deadline or probes < PROBES:
+                probes += 1
                 answers = {part: self._append_probe(store, part) for part in range(PARTITIONS)}
                 refused = {part: error for part, error in answers.items() if error is not None}
                 if refused:

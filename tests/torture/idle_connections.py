@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.server_process import ServerProcess
-from tests.torture.canary import Canaries, memory_bytes, open_files
+from tests.torture.canary import Canaries, memory_bytes, open_sockets
 from tests.torture.report import Outcome
 
 # The preface and an empty SETTINGS frame (RFC 9113, 3.4): length, type, flags, stream.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + b"\x04" + b"\0" + b"\0\0\0\0"
 FILES_ELSE = 500  # of this process, besides the connections
 CONNECTION_BYTES_MAX = 32 << 10  # of the server's memory, each, in any wave
-FILES_LEFT_MAX = 20  # what the ordinary client and a flush may have open at the moment
+SOCKETS_LEFT_MAX = 20  # an ordinary client may have come back over a new one
 ACCEPT_SECONDS_MAX = 60.0
 
 
@@ -32,7 +32,7 @@ class IdleRun:
         self._server = ServerProcess(directory / "data", errors=directory / "server.log")
         self._sockets: list[socket.socket] = []
         self._memory = 0  # of the server before there were any
-        self._files = 0
+        self._before = 0
 
     def run(self, *, waves: int, watch_seconds: float) -> Outcome:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -55,19 +55,19 @@ class IdleRun:
     def _watch_before(self, canaries: Canaries, watch_seconds: float) -> None:
         canaries.watch(0.5)  # to warm up
         watched = canaries.watch(watch_seconds)
-        self._memory, self._files = memory_bytes(self._server.pid), open_files(self._server.pid)
-        self._note(f"none: {watched}, {self._memory >> 20} MiB, {self._files} files")
+        self._memory, self._before = memory_bytes(self._server.pid), open_sockets(self._server.pid)
+        self._note(f"none: {watched}, {self._memory >> 20} MiB, {self._before} sockets")
 
     def _wave(self, canaries: Canaries, watch_seconds: float) -> int:
         """Bytes by which the server is larger than before the first."""
         server = self._server
         _connect(server.address, self._connections, self._sockets)
-        _wait_for_files(server.pid, self._files + self._connections)
+        _wait_for_sockets(server.pid, self._before + self._connections)
         watched = canaries.watch(watch_seconds)
         grown = memory_bytes(server.pid) - self._memory
-        held = open_files(server.pid) - self._files
+        held = open_sockets(server.pid) - self._before
         self._close_all()
-        left = _wait_for_files(server.pid, self._files, down=True) - self._files
+        left = _wait_for_sockets(server.pid, self._before, down=True) - self._before
         after = memory_bytes(server.pid)
         self._note(
             f"{held} idle: {watched}, {self._memory + grown >> 20} MiB; closed: {left} left, "
@@ -77,7 +77,7 @@ class IdleRun:
         require = self.outcome.require
         require(held >= self._connections, "not accepted", f"{held} of {self._connections}")
         require(watched.is_unnoticed, "an ordinary client notices", str(watched))
-        require(left <= FILES_LEFT_MAX, "closed connections stay", f"{left} files")
+        require(left <= SOCKETS_LEFT_MAX, "closed connections stay", f"{left} sockets")
         return grown
 
     def _note(self, line: str) -> None:
@@ -98,11 +98,11 @@ def _connect(address: str, count: int, sockets: list[socket.socket]) -> None:
             connection.sendall(PREFACE)
 
 
-def _wait_for_files(pid: int, wanted: int, *, down: bool = False) -> int:
-    """How many files the process has open once they are as many, or after a while."""
+def _wait_for_sockets(pid: int, wanted: int, *, down: bool = False) -> int:
+    """How many sockets the process has open once they are as many, or after a while."""
     deadline = time.monotonic() + ACCEPT_SECONDS_MAX
     while True:
-        found = open_files(pid)
+        found = open_sockets(pid)
         if (found <= wanted if down else found >= wanted) or time.monotonic() > deadline:
             return found
         time.sleep(0.1)

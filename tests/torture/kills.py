@@ -35,6 +35,8 @@ CONFIGS = {"segment_bytes": "1048576"}  # small, so that kills meet rolls
 KILLS_PER_AUDIT = 50
 STOPPED_SHARE = 0.15  # of the kills, SIGSTOP first
 STARTING_SHARE = 0.1  # of the kills, once more while it starts
+TRANSACTIONS_PER_KILL = 4
+KINDS = ("transactions", "aborts")
 RUN_SECONDS = (0.2, 2.5)
 STOP_SECONDS = (0.05, 2.0)
 LONG_STOP_SECONDS = 6.0  # longer than a member's session
@@ -67,6 +69,7 @@ class KillRun:
                     self._disturb(traffic)
                     if self.outcome.count("kills") % KILLS_PER_AUDIT == 0:
                         self._audit(traffic)
+                self._wait_for_transactions(traffic)
                 traffic.stop_writers()
                 for group in (clients.GROUP, transforms.GROUP):
                     asking.wait_for_group(self._server.address, TOPIC, PARTITIONS, traffic, group)
@@ -113,6 +116,22 @@ class KillRun:
         committed = asking.committed_offsets(self._server.address, TOPIC, PARTITIONS)
         self._group.found_committed(floors, dict(enumerate(committed)))
         traffic.raise_errors()
+
+    def _wait_for_transactions(self, traffic: Traffic) -> None:
+        """Until there were so many, of either kind, that the kills have met some: on a slow machine
+        that takes longer than the kills."""
+        wanted = [TRANSACTIONS_PER_KILL * self._runs, 1]
+        asking.wait_for_commits(
+            lambda: (
+                [min(self._counts[kind], count) for kind, count in zip(KINDS, wanted, strict=True)],
+                wanted,
+            ),
+            traffic.states,
+        )
+
+    @property
+    def _counts(self) -> Counter[str]:
+        return sum((one.counts for one in self._transformers), Counter())
 
     def _stop_for_a_while(self) -> None:
         is_long = self._random.random() < 0.1
@@ -170,7 +189,7 @@ class KillRun:
         self.outcome.add("records read by the group", self._group.records)
         self.outcome.add("commits", self._group.commits)
         self.outcome.add("tenures", len(self._ownership.tenures))
-        counts: Counter[str] = sum((one.counts for one in self._transformers), Counter())
+        counts = self._counts
         self.outcome.add("transactions", counts.pop("transactions", 0))
         self.outcome.add("transactions aborted", counts.pop("aborts", 0))
         self.outcome.notes.append(f"transactions ended by {dict(counts)}")

@@ -60,6 +60,18 @@ APIS: tuple[Api, ...] = (
     _api(10, "find_coordinator", (0, 6)),
     _api(18, "api_versions", (0, 4)),
     # --- groups -------------------------------------------------------------------------------
+    _api(8, "offset_commit", (2, 10)),
+    _api(9, "offset_fetch", (1, 10)),
+    _api(11, "join_group", (0, 9)),
+    _api(12, "heartbeat", (0, 4)),
+    _api(13, "leave_group", (0, 5)),
+    _api(14, "sync_group", (0, 5)),
+    _api(15, "describe_groups", (0, 6)),
+    _api(16, "list_groups", (0, 5)),
+    _api(42, "delete_groups", (0, 2)),
+    _api(47, "offset_delete", (0, 0)),
+    _api(68, "consumer_group_heartbeat", (0, 1)),
+    _api(69, "consumer_group_describe", (0, 1)),
     # --- producers and transactions -----------------------------------------------------------
     _api(22, "init_producer_id", (0, 6)),
     _api(24, "add_partitions_to_txn", (0, 5)),
@@ -83,5 +95,6 @@ API_VERSIONS_KEY = 18
 # Feature levels that are in force (KIP-584); a client uses a newer protocol only if it is here.
 # name: (lowest, highest supported and finalized). A row is added when the feature works.
 FEATURES: dict[str, tuple[int, int]] = {
+    "group.version": (0, 1),  # KIP-848
     "transaction.version": (0, 2),  # KIP-890; clients of version 1 are served as well
 }

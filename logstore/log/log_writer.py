@@ -386,8 +386,10 @@ class LogWriter:
         if failure is not None:
             self.tell_end(failure)
         else:
-            self._tell_readers()
-            self._snapshots.write(plan.snapshots)
+            try:
+                self._tell_readers()
+            finally:  # a waiter's bug is not the producers'
+                self._snapshots.write(plan.snapshots)
 
     def _flushed_to(self, plan: FlushPlan) -> None:
         sealed = plan.segments[:-1]

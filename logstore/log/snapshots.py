@@ -12,6 +12,7 @@ Invariants
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -60,6 +61,7 @@ class SnapshotSchedule:
         self._fs = fs
         self._directory = directory
         self._taken: list[TakenSnapshot] = []
+        self._writing = threading.Lock()  # a flush and a retention may each have one
         self._last_offset = last_offset
         self._bytes = 0
         self._batches = 0
@@ -94,20 +96,21 @@ class SnapshotSchedule:
         who cannot do without."""
         if snapshots:
             newest = snapshots[-1]
-            try:
-                write_snapshot(
-                    self._fs,
-                    self._directory,
-                    newest.offset,
-                    newest.content,
-                    durably=newest.is_needed,
-                )
-            except OSError as error:
-                self.error = error
-                self._last_offset = -1
-            else:
-                self.error = None
-                self.durable_offset = max(self.durable_offset, newest.offset)
+            with self._writing:
+                try:
+                    write_snapshot(
+                        self._fs,
+                        self._directory,
+                        newest.offset,
+                        newest.content,
+                        durably=newest.is_needed,
+                    )
+                except OSError as error:
+                    self.error = error
+                    self._last_offset = -1
+                else:
+                    self.error = None
+                    self.durable_offset = max(self.durable_offset, newest.offset)
 
     def make_durable(self, from_offset: int) -> bool:
         """Whether one at or above the offset is on disk. Raises OSError."""

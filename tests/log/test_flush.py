@@ -6,9 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from logstore.api import TopicSpec
 from logstore.clock import SystemClock
 from logstore.config import StoreConfig
+from logstore.errors import LogStoreError
 from logstore.record import encode_batch
 from logstore.store import LocalLogStore
 from logstore.testing import MemoryFileSystem, RecordingFileSystem
@@ -131,3 +134,18 @@ def test_a_waiter_without_a_driver_leads_the_round_itself() -> None:
     store.create_topic(TopicSpec("t"))
     assert store.append("t", 0, batch()).result(0.5).base_offset == 0
     store.close()
+
+
+def test_a_waiter_that_raises_costs_no_snapshot() -> None:
+    part = Partition(segment_bytes=str(16 << 10))
+    for sequence in range(8):
+        part.append(bytes(3000), producer_id=9, producer_epoch=0, base_sequence=sequence)
+
+    def explode(_: LogStoreError | None) -> None:
+        raise RuntimeError("a bug")
+
+    part.log.on_high_watermark(8, explode)
+    with pytest.raises(RuntimeError):
+        part.flusher.run_round()
+    assert part.log.segment_count == 2
+    assert len(part.files(".snapshot")) == 1

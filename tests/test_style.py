@@ -18,7 +18,20 @@ LONG = {
     "logstore/record/_codec.py": "one inlined parser, in the shape that the C compiler keeps fast",
 }
 # Modules whose tests have another name than theirs, and where those are.
+KAFKA = "server/logstore_server/kafka"
 TESTED_BY = {
+    f"{KAFKA}/acl_values.py": "tests/server/kafka/apis/test_create_acls.py",
+    f"{KAFKA}/admin.py": "tests/server/kafka/apis/test_create_topics.py",
+    f"{KAFKA}/apis/delete_acls.py": "tests/server/kafka/apis/test_create_acls.py",
+    f"{KAFKA}/apis/describe_acls.py": "tests/server/kafka/apis/test_create_acls.py",
+    f"{KAFKA}/apis/describe_client_quotas.py": "test_alter_client_quotas.py beside it",
+    f"{KAFKA}/apis/describe_user_scram_credentials.py": "test_alter_user_scram_credentials.py",
+    f"{KAFKA}/apis/sasl_authenticate.py": "tests/server/kafka/test_login.py",
+    f"{KAFKA}/apis/sasl_handshake.py": "tests/server/kafka/test_login.py",
+    f"{KAFKA}/config_answers.py": "tests/server/kafka/apis/test_describe_configs.py",
+    f"{KAFKA}/config_changes.py": "tests/server/kafka/apis/test_alter_configs.py",
+    f"{KAFKA}/gate.py": "tests/server/kafka/test_guard_rules.py",
+    f"{KAFKA}/guard.py": "tests/server/kafka/test_guard_rules.py",
     "logstore/api/access.py": "values and protocols; tests/access/",
     "logstore/api/classic_groups.py": "values; tests/group/test_classic_group.py",
     "logstore/api/coordination.py": "values and a protocol; tests/group/test_coordination.py",

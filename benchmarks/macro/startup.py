@@ -58,7 +58,17 @@ def one_start() -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as directory:
         start = time.perf_counter()
         server = subprocess.Popen(
-            [sys.executable, "-m", "logstore_server", "serve", directory, "--port", str(port), "--kafka-port", "0"],
+            [
+                sys.executable,
+                "-m",
+                "logstore_server",
+                "serve",
+                directory,
+                "--port",
+                str(port),
+                "--kafka-port",
+                "0",
+            ],
             stdout=subprocess.DEVNULL,
         )
         try:

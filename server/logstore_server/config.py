@@ -70,6 +70,72 @@ class RpcConfig:
         return self.message_bytes_max - MESSAGE_OVERHEAD_BYTES
 
 
+SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+TLS_CLIENT_AUTH = ("none", "requested", "required")
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSecurityConfig:
+    """Who may connect to the Kafka listener, and whether the store's access rules are in force.
+
+    With `tls_certificate` and `tls_key` (PEM files) clients connect by TLS only; `tls_client_ca`
+    holds whom client certificates must be signed by. With `sasl_mechanisms` (PLAIN, SCRAM-SHA-256,
+    SCRAM-SHA-512, between commas) they must log in as a user of the store; a login is good for
+    `sasl_session_lifetime_ms` (0: as long as the connection). PLAIN without TLS sends passwords as
+    they are.
+
+    `authorization`: what no access rule allows is refused, but to `super_users` ("User:ann",
+    between semicolons, as Kafka has it); with `allow_everyone_if_no_acl_found` only where there is
+    a rule about the resource.
+    """
+
+    tls_certificate: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
+    tls_client_auth: str = "none"
+    sasl_mechanisms: str = ""
+    sasl_session_lifetime_ms: int = 0
+    authorization: bool = False
+    super_users: str = ""
+    allow_everyone_if_no_acl_found: bool = False
+
+    def __post_init__(self) -> None:
+        _check_range(self, "sasl_session_lifetime_ms", 0, 7 * 86_400_000)
+        if bool(self.tls_certificate) is not bool(self.tls_key):
+            raise _invalid("tls_certificate", self.tls_certificate, "it goes with tls_key")
+        if self.tls_client_auth not in TLS_CLIENT_AUTH:
+            allowed = f"it takes one of {', '.join(TLS_CLIENT_AUTH)}"
+            raise _invalid("tls_client_auth", self.tls_client_auth, allowed)
+        if self.tls_client_auth != "none" and not (self.tls_client_ca and self.tls_certificate):
+            needed = "it needs tls_client_ca, tls_certificate and tls_key"
+            raise _invalid("tls_client_auth", self.tls_client_auth, needed)
+        if not set(self.mechanisms) <= set(SASL_MECHANISMS):
+            allowed = f"it takes {', '.join(SASL_MECHANISMS)}, between commas"
+            raise _invalid("sasl_mechanisms", self.sasl_mechanisms, allowed)
+        if not all(user.startswith("User:") and len(user) > 5 for user in self.supers):
+            form = "it takes User:name, with semicolons between many"
+            raise _invalid("super_users", self.super_users, form)
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        return tuple(word.strip() for word in self.sasl_mechanisms.split(",") if word.strip())
+
+    @property
+    def supers(self) -> tuple[str, ...]:
+        return tuple(word.strip() for word in self.super_users.split(";") if word.strip())
+
+    @property
+    def protocol(self) -> str:
+        """Kafka's security.protocol, which clients must set."""
+        if self.mechanisms:
+            return "SASL_SSL" if self.tls_certificate else "SASL_PLAINTEXT"
+        return "SSL" if self.tls_certificate else "PLAINTEXT"
+
+
+def _invalid(name: str, value: object, why: str) -> InvalidConfigError:
+    return InvalidConfigError(f"{name}={value!r} is not valid: {why}", config=name, value=value)
+
+
 @dataclass(frozen=True, slots=True)
 class KafkaConfig:
     """The listener for Kafka's clients.
@@ -90,6 +156,7 @@ class KafkaConfig:
     connections_max: int = 12_000
     fetch_sessions_max: int = 1_000  # Kafka's max.incremental.fetch.session.cache.slots
     fetch_bytes_max: int = 55 * MIB  # one answer; Kafka's fetch.max.bytes
+    security: KafkaSecurityConfig = field(default_factory=KafkaSecurityConfig)
 
     def __post_init__(self) -> None:
         _check_range(self, "port", 0, 65_535)

@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from logstore.errors import InvalidConfigError
-from logstore_server.config import RpcConfig, ServerConfig, is_endpoint, join_address
+from logstore_server.config import (
+    KafkaSecurityConfig,
+    RpcConfig,
+    ServerConfig,
+    is_endpoint,
+    join_address,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +58,40 @@ def test_addresses() -> None:
     assert [is_endpoint(text) for text in ("a:1", "a", ":1", "a:0", "a:x", "[::1]:80")] == [
         True, False, False, False, False, True,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "protocol"),
+    [
+        ({}, "PLAINTEXT"),
+        ({"sasl_mechanisms": "PLAIN, SCRAM-SHA-256"}, "SASL_PLAINTEXT"),
+        ({"tls_certificate": "a", "tls_key": "b"}, "SSL"),
+        ({"tls_certificate": "a", "tls_key": "b", "sasl_mechanisms": "PLAIN"}, "SASL_SSL"),
+    ],
+)
+def test_what_kafkas_clients_must_set(fields: dict[str, Any], protocol: str) -> None:
+    assert KafkaSecurityConfig(**fields).protocol == protocol
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tls_certificate": "a"},
+        {"tls_client_auth": "perhaps"},
+        {"tls_client_auth": "required", "tls_client_ca": "a"},
+        {"sasl_mechanisms": "PLAIN,GSSAPI"},
+        {"super_users": "root"},
+        {"super_users": "User:"},
+        {"sasl_session_lifetime_ms": -1},
+    ],
+)
+def test_bad_security_is_refused(fields: dict[str, Any]) -> None:
+    name = next(iter(fields))
+    with pytest.raises(InvalidConfigError, match=name):
+        KafkaSecurityConfig(**fields)
+
+
+def test_lists_are_read_from_text() -> None:
+    config = KafkaSecurityConfig(super_users="User:ann; User:CN=a,O=b", sasl_mechanisms="PLAIN,")
+    assert config.supers == ("User:ann", "User:CN=a,O=b")
+    assert config.mechanisms == ("PLAIN",)

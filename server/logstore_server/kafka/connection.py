@@ -61,11 +61,15 @@ class Output:
 
 
 class Connection:
-    """`scratch` is where bytes arrive between frames; connections of one loop may share it."""
+    """`scratch` is where bytes arrive between frames; connections of one loop may share it.
+
+    `first_frame_bytes_max`: the limit until `allow_large_frames`, for clients that nobody knows.
+    """
 
     __slots__ = (
         "_bytes_max", "_filled", "_frame", "_frame_bytes_max", "_frame_size", "_held_bytes",
-        "_in_flight", "_length", "_may_overlap", "_queue", "_requests_max", "_scratch",
+        "_in_flight", "_large_frame_bytes_max", "_length", "_may_overlap", "_queue",
+        "_requests_max", "_scratch",
     )  # fmt: skip
 
     def __init__(
@@ -73,13 +77,17 @@ class Connection:
         scratch: memoryview,
         *,
         frame_bytes_max: int,
+        first_frame_bytes_max: int | None = None,
         requests_max: int,
         bytes_max: int,
         may_overlap: Callable[[memoryview], bool],
     ) -> None:
         self._may_overlap = may_overlap
         self._scratch = scratch
+        self._large_frame_bytes_max = frame_bytes_max
         self._frame_bytes_max = frame_bytes_max
+        if first_frame_bytes_max is not None:
+            self._frame_bytes_max = min(frame_bytes_max, first_frame_bytes_max)
         self._requests_max = requests_max
         self._bytes_max = bytes_max
         self._length = b""  # the first bytes of a frame's length
@@ -89,6 +97,10 @@ class Connection:
         self._queue: deque[memoryview] = deque()
         self._in_flight: deque[InFlight] = deque()
         self._held_bytes = 0  # queued and in flight
+
+    def allow_large_frames(self) -> None:
+        """The client has shown who it is."""
+        self._frame_bytes_max = self._large_frame_bytes_max
 
     # --- in ---------------------------------------------------------------------------------
 

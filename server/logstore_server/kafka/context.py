@@ -6,12 +6,17 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from logstore.api import ServedLogStore
 from logstore_server.bridge import StoreBridge
 from logstore_server.config import KafkaConfig
 from logstore_server.kafka.fetch_sessions import SESSION_ID_MAX, FetchSessions
+
+if TYPE_CHECKING:
+    from logstore_server.auth import Authorizer
+    from logstore_server.kafka.login import Login
+    from logstore_server.kafka.throttling import Throttle
 
 # Kafka's min.incremental.fetch.session.eviction.ms.
 FETCH_SESSION_IDLE_S_MIN = 120.0
@@ -30,6 +35,9 @@ class Serving:
     config: KafkaConfig
     host: str = ""
     port: int = 0
+    protocol: str = "PLAINTEXT"  # Kafka's name for how clients are to connect
+    authorizer: Authorizer | None = None  # None: everybody may do everything
+    throttle: Throttle | None = None
     draining: bool = False
     fetch_sessions: FetchSessions = field(init=False)
     _on_drain: set[Callable[[], None]] = field(default_factory=set)
@@ -65,6 +73,7 @@ class Client:
     serving: Serving
     host: str
     principal: str = ANONYMOUS
+    login: Login | None = None  # None: nobody has to
     software: str = ""  # name and version, if ApiVersions told them
 
 
@@ -82,6 +91,8 @@ class Request:
     body: Any
     taken: Callable[[], None]
     on_sent: Callable[[], None] | None = None
+    size_bytes: int = 0  # of the whole request
+    hold_back_s: float = 0.0  # for which nothing more is taken, once this is answered
 
     @property
     def serving(self) -> Serving:

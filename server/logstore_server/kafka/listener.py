@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable
 
+from logstore_server.auth import Authorizer
 from logstore_server.bridge import StoreBridge
 from logstore_server.config import KafkaConfig, join_address
 from logstore_server.kafka.connection import Connection
 from logstore_server.kafka.context import Client, Serving
 from logstore_server.kafka.header import Header, api_key_of
+from logstore_server.kafka.identity import TLS_HANDSHAKE_S_MAX, server_context
+from logstore_server.kafka.login import LOGIN_FRAME_BYTES_MAX, Login
 from logstore_server.kafka.messages import MalformedRequestError, Messages
-from logstore_server.kafka.registry import API_VERSIONS_KEY, BY_KEY
+from logstore_server.kafka.registry import API_VERSIONS_KEY, BY_KEY, Api
 from logstore_server.kafka.session import Session
+from logstore_server.kafka.throttling import Throttle
 
 # Where bytes of all connections arrive between frames: one read of one connection at a time.
 SCRATCH_BYTES = 64 * 1024
@@ -30,7 +35,17 @@ class KafkaListener:
     def __init__(self, bridge: StoreBridge, config: KafkaConfig, *, host: str) -> None:
         self._config = config
         self._host = config.host or host
-        self._serving = Serving(bridge, config)
+        security = config.security
+        access = bridge.store.access
+        self._serving = Serving(
+            bridge, config, protocol=security.protocol, throttle=Throttle(access, time.monotonic)
+        )
+        if security.authorization:
+            self._serving.authorizer = Authorizer(
+                access,
+                super_users=security.supers,
+                allow_without_rules=security.allow_everyone_if_no_acl_found,
+            )
         self._scratch = memoryview(bytearray(SCRATCH_BYTES))
         self._server: asyncio.Server | None = None
         self._sessions: set[Session] = set()
@@ -43,6 +58,7 @@ class KafkaListener:
     async def start(self) -> str:
         loop = asyncio.get_running_loop()
         address = join_address(self._host, self._config.port)
+        tls = await loop.run_in_executor(None, server_context, self._config.security)
         try:
             self._server = await loop.create_server(
                 self._make_session,
@@ -50,6 +66,8 @@ class KafkaListener:
                 self._config.port,
                 backlog=BACKLOG,
                 reuse_port=False,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else TLS_HANDSHAKE_S_MAX,
             )
         except OSError as error:
             raise OSError(
@@ -89,11 +107,24 @@ class KafkaListener:
         connection = Connection(
             self._scratch,
             frame_bytes_max=config.request_bytes_max,
+            first_frame_bytes_max=LOGIN_FRAME_BYTES_MAX if config.security.mechanisms else None,
             requests_max=config.requests_in_flight_max,
             bytes_max=config.request_bytes_max,
             may_overlap=_may_overlap,
         )
-        return Session(self, lambda host: Client(self._serving, host), connection)
+        return Session(self, self._make_client, connection)
+
+    def _make_client(self, host: str) -> Client:
+        security = self._config.security
+        login = None
+        if security.mechanisms:
+            login = Login(
+                self._serving.store.access,
+                security.mechanisms,
+                lifetime_ms=security.sasl_session_lifetime_ms,
+                monotonic=time.monotonic,
+            )
+        return Client(self._serving, host, login=login)
 
     def joined(self, session: Session) -> bool:
         """False: it is one too many and must close."""
@@ -131,11 +162,18 @@ class KafkaListener:
 
     async def _load(self, api_key: int, version: int) -> Messages:
         try:
-            messages = await self._serving.bridge.call(Messages.load, BY_KEY[api_key], version)
+            messages = await self._serving.bridge.call(_load, BY_KEY[api_key], version)
             self._messages[api_key, version] = messages
             return messages
         finally:
             del self._loading[api_key, version]
+
+
+def _load(api: Api, version: int) -> Messages:
+    """In a worker thread: neither rules nor schemas are imported before a client asks."""
+    from logstore_server.kafka.gate import gated
+
+    return Messages.load(api, version, gated)
 
 
 def _may_overlap(frame: memoryview) -> bool:

@@ -16,6 +16,8 @@ from logstore_server.kafka.encoding import Output, Part, Values, Writer, entity_
 from logstore_server.kafka.registry import Api
 
 Answer: TypeAlias = Values | None  # None: the client wants none
+# (API key, handler, schema of the answer) -> the handler behind what all of them are behind.
+Gate: TypeAlias = Callable[[int, "Handler", type[Any]], "Handler"]
 Handler: TypeAlias = Callable[[Any], Answer | Awaitable[Answer]]
 
 _PREFIX = struct.Struct(">ii")  # length, correlation id
@@ -36,14 +38,16 @@ class Messages:
     _header_is_flexible: bool
 
     @classmethod
-    def load(cls, api: Api, version: int) -> Messages:
-        """Imports what is needed: call it in a thread. Thread-safe."""
+    def load(cls, api: Api, version: int, gate: Gate | None = None) -> Messages:
+        """Imports what is needed: call it in a thread. Thread-safe. `gate`: see gate.py."""
         from kio.index import load_request_schema, load_response_schema
         from kio.serial import entity_reader
 
-        handle: Handler = importlib.import_module(api.module).handle
         request = load_request_schema(api.key, version)
         response = load_response_schema(api.key, version)
+        handle: Handler = importlib.import_module(api.module).handle
+        if gate is not None:
+            handle = gate(api.key, handle, response)
         return cls(
             api=api,
             version=version,

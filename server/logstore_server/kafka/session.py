@@ -18,6 +18,8 @@ from typing import Any, Protocol, TypeVar, cast
 from logstore_server.kafka.connection import Connection, FrameError, InFlight
 from logstore_server.kafka.context import Client, CloseConnection, Request
 from logstore_server.kafka.header import Header, read_header, skip_tagged_fields
+from logstore_server.kafka.identity import identify
+from logstore_server.kafka.login import LOGIN_KEYS, LOGIN_S_MAX
 from logstore_server.kafka.messages import Answer, MalformedRequestError, Messages
 
 T = TypeVar("T")
@@ -55,6 +57,9 @@ class Session(asyncio.BufferedProtocol):
         self._tasks: set[asyncio.Future[Any]] = set()
         self._ending = False
         self._pumping = False
+        self._is_tls = False
+        self._held_back: asyncio.TimerHandle | None = None  # by a quota, until then
+        self._login_timer: asyncio.TimerHandle | None = None
 
     # --- asyncio's side ---------------------------------------------------------------------
 
@@ -62,11 +67,18 @@ class Session(asyncio.BufferedProtocol):
         transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
         self._transport = transport
         # A write is tried at once; `pause_writing` says that the kernel did not take all of it.
-        transport.set_write_buffer_limits(high=0)
+        # (Over TLS a limit of 0 would pause a connection that has nothing to write.)
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        transport.set_write_buffer_limits(high=1 if is_tls else 0, low=0)
         peer = transport.get_extra_info("peername")
         self._client = self._make_client(peer[0] if isinstance(peer, tuple) else "")
+        self._is_tls = is_tls
+        identify(self._client, transport.get_extra_info("peercert"))
         if not self._directory.joined(self):
             self._close()
+        elif self._client.login is not None:
+            loop = asyncio.get_running_loop()
+            self._login_timer = loop.call_later(LOGIN_S_MAX, self._end_without_login)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._connection.buffer()
@@ -86,7 +98,7 @@ class Session(asyncio.BufferedProtocol):
         if self._connection.in_flight == 0:
             return False
         self.end_when_idle()
-        return True
+        return not self._is_tls  # TLS has no half-closed connections
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -98,6 +110,9 @@ class Session(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ending = True
+        for timer in (self._held_back, self._login_timer):
+            if timer is not None:
+                timer.cancel()
         self._directory.left(self)
         self._release_sent()
         for release in self._connection.abandon():
@@ -126,7 +141,7 @@ class Session(asyncio.BufferedProtocol):
         self._pumping = True
         try:
             self._send()
-            while not self._write_paused and not self._ending:
+            while not (self._write_paused or self._ending or self._held_back):
                 frame = self._connection.next_frame()
                 if frame is None:
                     break
@@ -151,6 +166,7 @@ class Session(asyncio.BufferedProtocol):
     def _start(self, flight: InFlight, frame: memoryview) -> None:
         try:
             header = read_header(frame)
+            self._check_login(header)
             messages = self._directory.messages(header)
             if isinstance(messages, Messages):
                 self._handle(flight, frame, header, messages)
@@ -184,7 +200,9 @@ class Session(asyncio.BufferedProtocol):
             flight.taken = messages.api.overlaps
             self._pump()
 
-        request = Request(self._client, header.version, header.client_id, body, taken)
+        request = Request(
+            self._client, header.version, header.client_id, body, taken, size_bytes=len(frame)
+        )
         try:
             answer = messages.handle(request)
         except Exception as error:
@@ -229,10 +247,47 @@ class Session(asyncio.BufferedProtocol):
             return
         flight.release = request.on_sent
         flight.parts = parts
+        self._note_login(header)
+        if request.hold_back_s > 0:
+            self._hold_back(request.hold_back_s)
         if self._transport is None or self._transport.is_closing():
             for release in self._connection.abandon():
                 release()
             return
+        self._pump()
+
+    # --- logins and quotas ------------------------------------------------------------------
+
+    def _check_login(self, header: Header) -> None:
+        """Raises MalformedRequestError: Kafka closes without an answer, too."""
+        login = None if self._client is None else self._client.login
+        if login is not None and header.api_key not in LOGIN_KEYS and not login.is_valid():
+            raise MalformedRequestError("it asked for more than a login before it had logged in")
+
+    def _note_login(self, header: Header) -> None:
+        login = None if self._client is None else self._client.login
+        if login is None or header.api_key not in LOGIN_KEYS:
+            return
+        if login.has_failed:
+            host = self._client.host if self._client else "?"
+            _log.warning("a Kafka client from %s could not log in", host)
+            self._ending = True  # once it is told
+        elif login.is_valid():
+            self._connection.allow_large_frames()
+            if self._login_timer is not None:
+                self._login_timer.cancel()
+
+    def _end_without_login(self) -> None:
+        self._refuse(f"it did not log in within {LOGIN_S_MAX:.0f} s")
+
+    def _hold_back(self, seconds: float) -> None:
+        """Take no request for so long, whether the client waits or not."""
+        if self._held_back is not None:
+            self._held_back.cancel()
+        self._held_back = asyncio.get_running_loop().call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        self._held_back = None
         self._pump()
 
     def _spawn(self, work: Awaitable[T]) -> asyncio.Future[T]:

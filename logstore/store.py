@@ -186,6 +186,14 @@ class LocalLogStore:
         self._check_open()
         return self._describe(self._table.create(spec, validate_only=validate_only))
 
+    def adopt_topic(
+        self, spec: api.TopicSpec, topic_id: uuid.UUID | None, fill: Callable[[int, str], int]
+    ) -> tuple[list[int], list[str]]:
+        """See TopicTable.adopt and the package `adopt`; where each partition ends, and notes."""
+        self._check_open()
+        opened, notes = self._table.adopt(spec, topic_id, fill)
+        return [log.log_end_offset for log in opened.logs], notes
+
     def delete_topic(self, name: str) -> None:
         self._check_open()
         self._table.delete(name)

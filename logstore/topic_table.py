@@ -47,7 +47,9 @@ from logstore.log import (
     StateFile,
     UnopenedLog,
 )
+from logstore.log.checkpoint import write_identity
 from logstore.log.faults import storage_error
+from logstore.log.foreign import end_foreign_transactions
 from logstore.store_files import (
     DELETED_SUFFIX,
     STATE_FILE,
@@ -181,6 +183,39 @@ class TopicTable:
         self._on_change()
         return opened
 
+    def adopt(
+        self, spec: TopicSpec, topic_id: uuid.UUID | None, fill: Callable[[int, str], int]
+    ) -> tuple[OpenTopic, list[str]]:
+        """A topic of files from elsewhere. `fill(partition, directory)` puts segments, and maybe
+        checkpoints, into the empty directory, and tells where they end. They are opened as after a
+        crash, and what is open in them is aborted, before the topic is there: durably, all or
+        nothing. With the topic come sentences on what was aborted.
+
+        Blocks while `fill` works. Raises what it does; the directories are removed then."""
+        catalog.check_topic_name(spec.name)
+        overrides = canonical_topic_configs(spec.configs)
+        with self._lock:
+            if spec.name in self._open:
+                raise TopicExistsError(f"topic {spec.name!r} exists already", topic=spec.name)
+            catalog.check_partition_count(spec.partitions, minimum=1, room=self._room())
+            is_free = topic_id is not None and topic_id.int > 1 and topic_id not in self._names
+            identity = topic_id if topic_id is not None and is_free else self._new_id()
+            topic = Topic(spec.name, identity, spec.partitions, overrides)
+            logs: list[PartitionLog] = []
+            try:
+                self._adopt_logs(topic, fill, logs)
+            except BaseException:
+                self._drop(topic, logs)
+                raise
+            notes = end_foreign_transactions(logs, self._clock.now_ms())
+            self._skip_producer_ids(logs)
+            self._write([catalog.topic_record(topic)])
+            opened = OpenTopic(topic, logs[0].config, tuple(logs))
+            self._open[topic.name] = opened
+            self._names[topic.topic_id] = topic.name
+        self._on_change()
+        return opened, notes
+
     def create_internal(self, name: str, partitions: int) -> OpenTopic:
         """The internal topic, made if it is missing."""
         with self._lock:
@@ -300,6 +335,54 @@ class TopicTable:
         except OSError as error:
             raise storage_error(error, "create", f"{self._root}/{topic.name}") from error
         return logs
+
+    def _adopt_logs(
+        self, topic: Topic, fill: Callable[[int, str], int], logs: list[PartitionLog]
+    ) -> None:
+        self._catalog_log.flush()
+        config = TopicConfig.from_overrides(topic.overrides)
+        try:
+            for partition in range(topic.partitions):
+                name = partition_directory(topic.name, partition)
+                self._set_aside_leftover(name)
+                directory = f"{self._root}/{name}"
+                self._fs.make_directory(directory)
+                write_identity(self._fs, directory, topic.topic_id)
+                end = fill(partition, directory)
+                self._fs.sync_directory(directory)
+                log = PartitionLog.open(
+                    self._fs, directory, clean=False, **self._parts(topic, config, partition)
+                )
+                logs.append(log)
+                if log.log_end_offset != end:
+                    raise CorruptDataError(
+                        f"{directory} should end at offset {end} and ends at {log.log_end_offset}: "
+                        + "; ".join(log.recovery_notes),
+                        path=directory,
+                    )
+            self._fs.sync_directory(self._root)
+        except OSError as error:
+            raise storage_error(error, "adopt", f"{self._root}/{topic.name}") from error
+
+    def _drop(self, topic: Topic, logs: Sequence[PartitionLog]) -> None:
+        """Of an adoption that failed."""
+        for log in logs:
+            log.abandon()
+        for partition in range(topic.partitions):
+            directory = partition_directory(topic.name, partition)
+            with suppress(OSError):
+                self._state_file.release(topic.topic_id, partition)
+                if self._fs.exists(f"{self._root}/{directory}"):
+                    self._remove(self._retire(directory, topic.topic_id.hex, DELETED_SUFFIX))
+
+    def _skip_producer_ids(self, logs: Sequence[PartitionLog]) -> None:
+        """A new producer must have none that is in the logs, whose sequences go on there."""
+        ids = [known for log in logs for known in log.producers().entries]
+        after = max(ids, default=-1) + 1
+        if after > self._next_producer_id:
+            if after > self._state.next_producer_id:
+                self._write([catalog.producer_ids_record(after)])
+            self._next_producer_id = after
 
     def _set_aside_leftover(self, directory: str) -> None:
         """Of a creation that failed, or a topic whose directory could not be removed."""

@@ -8,6 +8,7 @@ beyond click it imports inside its functions.
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ COMMANDS = {
     "group": "List, describe, reset and delete consumer groups.",
     "verify": "Check every file of a store, changing nothing.",
     "dump": "Print what is in the files of a store.",
+    "import": "Take over the topics of a stopped Kafka broker.",
     "demo": "See it work on 336,776 real flights, and how fast.",
 }
 INTERRUPTED, TERMINATED = 130, 143  # exit codes, as shells have them: 128 + the signal
@@ -43,7 +45,8 @@ class CommandGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"logstore_server.commands.{cmd_name}")
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        module = importlib.import_module(f"logstore_server.commands.{name}")
         command = module.command
         assert isinstance(command, click.Command)
         return command

@@ -1,0 +1,5 @@
+"""The partitions of a stopped Kafka broker, taken into a store: `adopt`. See README.md."""
+
+from logstore.adopt.adoption import Adopted, Adoption, adopt
+
+__all__ = ["Adopted", "Adoption", "adopt"]

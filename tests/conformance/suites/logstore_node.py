@@ -14,6 +14,12 @@ from tests.conformance.suites.answering import wait_until_ready
 
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 60
+# Kafka's names of what is set, and ours. The defaults are those of ONE_NODE of kafka_node.py.
+SETTINGS = {
+    "auto.create.topics.enable": "kafka.auto_create_topics",
+    "num.partitions": "kafka.num_partitions",
+}
+DEFAULTS = {"num.partitions": "4"}
 
 
 class LogstoreNode:
@@ -66,9 +72,10 @@ class LogstoreNode:
         return f"logstore ended with status {self._process.returncode}, see {self.log}"
 
     def _command(self) -> list[str]:
-        kafka = ["--kafka-port", str(self._port)]
-        named = [f"--{name.replace('.', '-')}={value}" for name, value in self._settings.items()]
         serve = ["-m", "logstore_server", "serve", str(self.data), "--port", "0"]
+        kafka = ["--kafka-port", str(self._port)]
+        names = {**DEFAULTS, **self._settings}
+        named = [f"--set={SETTINGS[name]}={value}" for name, value in names.items()]
         return [sys.executable, *serve, *kafka, *named]
 
     def _wait_ready(self, before: int) -> None:

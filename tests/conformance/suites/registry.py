@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tests.conformance.suites import sources
+from tests.conformance.suites.java_suite import SOURCE, JavaSuite
 from tests.conformance.suites.librdkafka_suite import LibrdkafkaSuite
 from tests.conformance.suites.outcome import Outcome
 from tests.conformance.suites.pytest_suite import PytestSuite
@@ -125,11 +126,23 @@ def librdkafka(build: Path) -> Suite:
     return Suite(tuple(scenarios), parts)
 
 
+def java(build: Path) -> Suite:
+    libs = sources.kafka(build) / "libs"
+    suite = JavaSuite(libs, sources.java_classes(build, SOURCE))
+
+    def parts(tests: Sequence[str]) -> list[Part]:
+        families = groupby(tests, key=lambda name: name.partition("_")[0])
+        return [Part(family, "default", tuple(names), suite.run) for family, names in families]
+
+    return Suite(tuple(suite.collect()), parts)
+
+
 SUITES: dict[str, Callable[[Path], Suite]] = {
     "kafka-python": kafka_python,
     "aiokafka": aiokafka,
     "confluent-kafka": confluent_kafka,
     "librdkafka": librdkafka,
+    "java": java,
 }
 
 

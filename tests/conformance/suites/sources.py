@@ -150,6 +150,17 @@ def librdkafka(build: Path) -> Path:
     return folder / "librdkafka"
 
 
+def java_classes(build: Path, source: Path) -> Path:
+    """A Java source file compiled with Kafka's jars."""
+    libs = kafka(build) / "libs"
+
+    def make(folder: Path) -> None:
+        _run(["javac", "-d", str(folder), "-cp", f"{libs}/*", str(source)])
+
+    wanted = source.read_text() + str(_ARTIFACTS)
+    return _made(build / "java" / source.stem, wanted, make, needs=("javac",))
+
+
 def _made(
     folder: Path, wanted: str, make: Callable[[Path], None], needs: Sequence[str] = ()
 ) -> Path:

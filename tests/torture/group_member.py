@@ -41,6 +41,7 @@ def main(address: str, topic: str, group: str, session_timeout: float) -> None:
             max_poll_records=20,
         ) as consumer,
     ):
+        say("joining")
         consumer.subscribe(
             [topic],
             on_assigned=changed("assigned"),

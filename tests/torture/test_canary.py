@@ -13,10 +13,10 @@ from tests.torture.canary import Watched
         (0.01, 0.1, 0.01, 0.1, True),
         (0.2, 1.9, 0.001, 0.001, True),  # nobody minds
         (0.3, 1.0, 0.01, 1.0, False),
-        (0.1, 2.5, 0.1, 0.5, False),
-        (0.3, 2.5, 0.1, 0.9, True),  # the machine is busy
-        (0.9, 2.5, 0.1, 0.9, False),
-        (0.3, 4.0, 0.1, 0.9, False),
+        (0.1, 2.5, 0.1, 0.2, False),
+        (0.7, 2.5, 0.1, 0.4, True),  # the machine is busy
+        (0.9, 2.5, 0.1, 0.4, False),
+        (0.7, 4.0, 0.1, 0.4, False),
     ],
 )
 def test_noticed(

@@ -89,8 +89,12 @@ class ServerProcess:
                 return
             if not line:
                 break
+        ended = self._process.poll()
         self.kill()
-        raise AssertionError("the server did not say where it listens")
+        said = self._errors.read_text(errors="replace")[-1000:] if self._errors else ""
+        raise AssertionError(
+            f"the server did not say where it listens (exit status {ended}): {said}"
+        )
 
     def send_signal(self, number: signal.Signals) -> None:
         """SIGSTOP, SIGCONT: what does not end it."""

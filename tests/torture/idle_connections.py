@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.server_process import ServerProcess
-from tests.torture.canary import Canaries, memory_bytes, open_sockets
+from tests.torture.canary import Canaries, Watched, memory_bytes, open_sockets
 from tests.torture.report import Outcome
 
 # The preface and an empty SETTINGS frame (RFC 9113, 3.4): length, type, flags, stream.
@@ -43,8 +43,8 @@ class IdleRun:
         with self._server:
             try:
                 with Canaries(self._server.address, self._directory) as canaries:
-                    self._watch_before(canaries, watch_seconds)
-                    grown = [self._wave(canaries, watch_seconds) for _ in range(waves)]
+                    usual = self._watch_before(canaries, watch_seconds)
+                    grown = [self._wave(canaries, usual, watch_seconds) for _ in range(waves)]
             finally:
                 self._close_all()
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -52,13 +52,14 @@ class IdleRun:
         self.outcome.require(max(grown) <= limit, "memory", f"{grown} bytes more in the waves")
         return self.outcome
 
-    def _watch_before(self, canaries: Canaries, watch_seconds: float) -> None:
+    def _watch_before(self, canaries: Canaries, watch_seconds: float) -> Watched:
         canaries.watch(0.5)  # to warm up
         watched = canaries.watch(watch_seconds)
         self._memory, self._before = memory_bytes(self._server.pid), open_sockets(self._server.pid)
         self._note(f"none: {watched}, {self._memory >> 20} MiB, {self._before} sockets")
+        return watched
 
-    def _wave(self, canaries: Canaries, watch_seconds: float) -> int:
+    def _wave(self, canaries: Canaries, usual: Watched, watch_seconds: float) -> int:
         """Bytes by which the server is larger than before the first."""
         server = self._server
         _connect(server.address, self._connections, self._sockets)
@@ -76,7 +77,7 @@ class IdleRun:
         self.outcome.add("idle connections", held)
         require = self.outcome.require
         require(held >= self._connections, "not accepted", f"{held} of {self._connections}")
-        require(watched.is_unnoticed, "an ordinary client notices", str(watched))
+        require(watched.is_unnoticed(usual), "an ordinary client notices", str(watched))
         require(left <= SOCKETS_LEFT_MAX, "closed connections stay", f"{left} sockets")
         return grown
 

@@ -322,13 +322,18 @@ class Consumer:
 
     def _take_fetched(self, items: Sequence[FetchedPartition]) -> None:
         """Takes all of them, since the reader does not give them again, then raises what the user
-        has to be told; the next poll raises it again if it has not passed."""
+        has to be told; the next poll raises it again if it has not passed. What came before an
+        error is handed out before: the partition is read on behind it, and that tells it again."""
         retriable = lasting = None
         for item in items:
             error = self._take_item(item)
             if error is None:
                 continue
             part = TopicPartition(item.topic, item.partition)
+            end = self._ahead.end(part) if error is item.error else None
+            if end is not None:
+                self._reader.set_position(*part, max(end, self._positions.require(part)))
+                continue
             self._ahead.drop({part})
             self._restart(part)
             if error.retriable:

@@ -62,6 +62,13 @@ class ReadAhead:
     def add(self, part: TopicPartition, data: memoryview) -> None:
         self._batches.extend(_Fetched(part, batch) for batch in split_batches(data))
 
+    def end(self, part: TopicPartition) -> int | None:
+        """The offset behind what is here of the partition; None if nothing is."""
+        for fetched in reversed(self._batches):
+            if fetched.part == part:
+                return parse_header(fetched.batch).last_offset + 1
+        return next((run.end for run in reversed(self._runs) if run.part == part), None)
+
     def decode(self, records: int) -> bool:
         """Decode until there are so many records; whether there is any.
 

@@ -20,8 +20,10 @@ from logstore.errors import (
     FencedInstanceError,
     GroupError,
     LogStoreError,
+    StorageFailedError,
     UnknownTopicError,
 )
+from logstore.record import encode_batch
 from tests.client.test_consumer import SECONDS_MAX, committed, offsets, produce, until
 
 T0 = TopicPartition("t", 0)
@@ -86,6 +88,26 @@ def test_what_will_not_pass_is_told_and_the_partition_is_read_again(
             with pytest.raises(CorruptDataError):
                 consumer.poll(SECONDS_MAX)
         assert offsets(consumer) == list(range(10))
+
+
+def test_what_came_before_an_error_is_handed_out_before_it_is_told(
+    store: Store, reader: Faulty
+) -> None:
+    """As of a partition that takes no writes: it serves what it has, and says so at its end."""
+    failed = item(0, error=StorageFailedError("a sync failed"))
+    data = bytes(encode_batch([b"a", b"b", b"c"], timestamps=1000))
+    with store.consumer("t", auto_offset_reset="earliest") as consumer:
+        reader.items = [item(0, data=data), failed]
+        assert [record.value for record in consumer.poll(SECONDS_MAX, max_records=2)] == [
+            b"a",
+            b"b",
+        ]
+        assert reader.positions[2:] == [("t", 0, 3)]
+        assert [record.value for record in consumer.poll(SECONDS_MAX)] == [b"c"]
+        reader.items = [failed]
+        with pytest.raises(StorageFailedError):
+            consumer.poll(SECONDS_MAX)
+        assert reader.positions[3:] == [("t", 0, 3)]
 
 
 def test_bytes_that_are_no_batch_are_told_and_read_again(store: Store, reader: Faulty) -> None:

@@ -87,6 +87,16 @@ def test_a_partition_without_position_hands_out_nothing(
     assert [record.value for record in ahead.take(100)] == [b"b0"]
 
 
+def test_where_to_read_on(ahead: ReadAhead) -> None:
+    assert (ahead.end(A), ahead.end(B)) == (4, 1)
+    ahead.decode(2)  # of A: its first batch is decoded
+    assert ahead.end(A) == 4
+    ahead.decode(100)
+    assert (ahead.end(A), ahead.end(B)) == (4, 1)
+    ahead.take(3)
+    assert (ahead.end(A), ahead.end(B)) == (None, 1)
+
+
 def test_dropping_a_partition(ahead: ReadAhead) -> None:
     ahead.decode(2)
     ahead.drop({A})

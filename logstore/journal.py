@@ -12,7 +12,7 @@ from logstore.api import ProducerIdentity
 from logstore.clock import Clock
 from logstore.errors import LogStoreError
 from logstore.flush_wait import pending_flush
-from logstore.log import AbortedTransaction, Flusher, Lease, PartitionLog
+from logstore.log import AbortedTransaction, Flush, Flusher, Lease, PartitionLog
 from logstore.pending import Pending
 from logstore.record import (
     NO_PRODUCER_ID,
@@ -51,7 +51,7 @@ def append_records(
         timestamps=now_ms,
         **fields,
     )
-    appended = log.append(batch, validated=True)
+    appended = log.append(batch, flush=Flush.LED, validated=True)
     return pending_flush(log, flusher, appended.last_offset, None)
 
 

@@ -14,7 +14,7 @@ from logstore.errors import LogStoreError, RequestTimeoutError
 
 T = TypeVar("T")
 HelpWith = Callable[[Callable[[], bool], "float | None"], None]
-_creation = (
+CREATION = (
     threading.Lock()
 )  # guards the hand-over between finish and the first waiter of any object
 
@@ -35,18 +35,20 @@ class Pending(Generic[T]):
     @classmethod
     def completed(cls, value: T) -> Pending[T]:
         pending = cls()
-        pending.set_result(value)
+        pending._value = value
+        pending._done = True
         return pending
 
     @classmethod
     def failed(cls, error: LogStoreError) -> Pending[T]:
         pending = cls()
-        pending.set_error(error)
+        pending._error = error
+        pending._done = True
         return pending
 
     @property
     def done(self) -> bool:
-        return self._done
+        return self._is_over()
 
     @property
     def error(self) -> LogStoreError | None:
@@ -61,7 +63,7 @@ class Pending(Generic[T]):
 
     def add_done_callback(self, callback: Callable[[Pending[T]], None]) -> None:
         """Call back once, in the finishing thread, or at once if it is done. Must not block."""
-        with _creation:
+        with CREATION:
             if not self._done:
                 self._callbacks.append(callback)
                 return
@@ -92,21 +94,24 @@ class Pending(Generic[T]):
             raise self._error
         return cast(T, self._value)
 
+    def _is_over(self) -> bool:
+        return self._done
+
     def _wait(self, timeout: float | None) -> None:
         if self._help_with is not None:
-            self._help_with(lambda: self._done, timeout)
+            self._help_with(self._is_over, timeout)
         else:
-            with _creation:
+            with CREATION:
                 if not self._done and self._event is None:
                     self._event = threading.Event()
                 event = self._event
             if event is not None:
                 event.wait(timeout)
-        if not self._done:
+        if not self._done and not self._is_over():
             raise RequestTimeoutError(f"no answer within {timeout} s")
 
     def _finish(self, value: T | None, error: LogStoreError | None) -> None:
-        with _creation:
+        with CREATION:
             if self._done:
                 raise AssertionError("a Pending is finished once")
             self._value, self._error = value, error

@@ -86,6 +86,9 @@ class EmptyFile:
     def sync(self) -> NoReturn:
         raise _refusal(self.path)
 
+    def start_write_back(self, position: int, count: int) -> None:
+        """There is nothing to be written."""
+
     def map(self, length: int) -> memoryview:
         return memoryview(b"")
 

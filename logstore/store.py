@@ -35,10 +35,10 @@ from logstore.flush_wait import pending_flush
 from logstore.fs import FileSystem, RealFileSystem
 from logstore.group import Coordination, GroupCoordinator, check_group_id
 from logstore.journal import Journal
-from logstore.log import Cleaner, UnopenedLog
+from logstore.log import Cleaner, Flush, UnopenedLog
 from logstore.pending import Pending
 from logstore.reader import LeasedFetch, LocalReader, OneShot
-from logstore.record import is_transactional, parse_header
+from logstore.record import TRANSACTIONAL_BIT, as_view, parse_header
 from logstore.store_files import create_or_read_meta, make_root, take_lock
 from logstore.topic_table import OpenTopic, TopicTable
 from logstore.txn import Coordination as TransactionCoordination
@@ -284,17 +284,19 @@ class LocalLogStore:
         try:
             self._check_open()
             log = self._table.log_for_users(topic, partition)
+            view = as_view(batch)
+            header = parse_header(view)
             during: AbstractContextManager[None] = _ALONE
-            if is_transactional(batch):
-                header = parse_header(batch)
+            if header.attributes & TRANSACTIONAL_BIT:
                 producer = api.ProducerIdentity(header.producer_id, header.producer_epoch)
                 part = api.TopicPartition(topic, partition)
                 if transaction_version is api.TransactionVersion.ONE:
                     during = self._transactions.writing(producer, part)
                 else:
                     self._transactions.enrol(producer, [part])
+            flush = Flush.LED if acks is Acks.ALL else Flush.LATER
             with during:
-                stored = log.append(batch, acks_all=acks is Acks.ALL)
+                stored = log.append(view, header=header, flush=flush)
         except LogStoreError as error:
             return Pending.failed(error)
         answer = Appended(
@@ -484,7 +486,7 @@ class LocalLogStore:
     def next_deadline(self) -> float | None:
         deadlines = (
             self._groups.next_deadline(),
-            self._flusher.next_deadline(),
+            self._flusher.next_look(),
             self._transactions.next_deadline(),
             self._clock.monotonic() if self._cleaner.is_busy else self._maintenance_due,
         )

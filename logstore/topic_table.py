@@ -144,7 +144,10 @@ class TopicTable:
             raise InvalidRequestError(
                 f"topic {name!r} belongs to logstore itself and takes no writes", topic=name
             )
-        return self.log(name, partition)
+        opened = self._open.get(name)
+        if opened is not None and 0 <= partition < len(opened.logs):
+            return opened.logs[partition]
+        return self.log(name, partition)  # says what is missing
 
     def all(self) -> list[OpenTopic]:
         return sorted(self._open.values(), key=lambda opened: opened.topic.name)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from pathlib import Path
 
@@ -137,3 +138,16 @@ def test_a_replaced_file_is_whole(tmp_path: Path) -> None:
         replace_file(FS, str(tmp_path), "f", content)
         assert (tmp_path / "f").read_bytes() == content
     assert FS.list_directory(str(tmp_path)) == ["f"]
+
+
+def test_write_back_begun_early_loses_nothing(tmp_path: Path) -> None:
+    """It is a hint: not for a closed file either is it an error. What is in memory stays there."""
+    file = RealFileSystem().open(f"{tmp_path}/f", create=True)
+    data = os.urandom(3 * mmap.PAGESIZE)
+    file.write([data], 0)
+    for position, count in ((0, 100), (5, mmap.PAGESIZE - 1), (0, len(data))):
+        file.start_write_back(position, count)
+    assert file.read(len(data), 0) == data
+    assert file.resident(0, len(data))
+    file.close()
+    file.start_write_back(0, 10)

@@ -45,7 +45,6 @@ TESTED_BY = {
     "logstore/adopt/partition_copy.py": "tests/adopt/test_adoption.py",
     "logstore/log/foreign.py": "tests/adopt/test_adoption.py",
     "logstore/fetching.py": "tests/test_store.py",
-    "logstore/flush_wait.py": "tests/test_store.py",
     "logstore/group/classic_member.py": "tests/group/test_classic_group.py",
     "logstore/group/consumer_member.py": "tests/group/test_consumer_group.py",
     "logstore/group/group_table.py": "tests/group/test_coordinator.py",

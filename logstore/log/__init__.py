@@ -4,6 +4,7 @@ from logstore.log.cleaner import Cleaner
 from logstore.log.flush import Flusher
 from logstore.log.follower import FollowerLog
 from logstore.log.lease import Lease
+from logstore.log.log_writer import Flush
 from logstore.log.partition_log import PartitionLog, PartitionParts
 from logstore.log.segment_cache import SegmentCache
 from logstore.log.state_file import StateFile, StateReader
@@ -13,6 +14,7 @@ from logstore.log.unopened_log import UnopenedLog
 __all__ = [
     "AbortedTransaction",
     "Cleaner",
+    "Flush",
     "Flusher",
     "FollowerLog",
     "Lease",

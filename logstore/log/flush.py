@@ -14,6 +14,7 @@ only those that fail are lost.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
@@ -24,8 +25,10 @@ from typing import Protocol
 from logstore.clock import Clock
 from logstore.config import StoreConfig
 from logstore.fs import FileSystem
+from logstore.log.log_view import Published
 from logstore.log.segment import Segment
 from logstore.log.snapshots import TakenSnapshot
+from logstore.log.state_file import PreparedSlot
 
 # A quarter of those called come before the leader: with none, a round serves some 10 of 64 threads
 # where a sync takes 0.1 ms; with all, the processor has nothing to do while the disk works.
@@ -44,6 +47,9 @@ class FlushPlan:
     syncs: list[Callable[[], None]]
     pinned: list[Segment] = field(default_factory=list)  # until finish_flush
     snapshots: list[TakenSnapshot] = field(default_factory=list)
+    published: Published | None = None  # what readers see then
+    slot: PreparedSlot | None = None
+    generation: int = -1  # of the segment list, when the slot was prepared
     error: OSError | None = None
 
 
@@ -100,6 +106,7 @@ class Flusher:
         self._dirty: dict[Flushable, None] = {}
         self._is_urgent = False
         self._deadline: float | None = None
+        self._told = math.inf  # the driver asks for `next_look` by then at the latest
         self._is_running = False
         self._running_in: int | None = None  # the thread of the round
         self._helpers: dict[_Helper, None] = {}  # those who wait, the first comer first
@@ -114,11 +121,19 @@ class Flusher:
         self._notify = notify
 
     def set_on_deadline(self, on_deadline: Callable[[], None]) -> None:
-        """Have `on_deadline` called, outside of all locks, when `next_deadline` moved forward."""
-        self._on_deadline = on_deadline
+        """Have `on_deadline` called, outside of all locks, when a round must begin sooner than
+        `next_look` said."""
+        with self._lock:
+            self._on_deadline = on_deadline
+            self._told = math.inf
 
     def notify(self) -> None:
         self._notify()
+
+    @property
+    def is_idle(self) -> bool:
+        """No round runs or is about to. Without the lock: a guess."""
+        return not (self._is_running or self._helpers or self._is_urgent)
 
     def mark_dirty(self, log: Flushable, *, urgent: bool, within_ms: int = 0) -> None:
         """`log` has unsynced bytes: somebody waits for them, or they may wait `within_ms`."""
@@ -132,7 +147,8 @@ class Flusher:
                 due = self._clock.monotonic() + within_ms / 1000
                 if self._deadline is None or due < self._deadline:
                     self._deadline = due
-                    is_sooner = True
+                    is_sooner = due < self._told
+                    self._told = min(due, self._told)
             needs_leader = bool(self._helpers) and not self._is_running and self._leader is None
         if needs_leader:
             self._call()
@@ -151,6 +167,20 @@ class Flusher:
         if self._is_urgent:
             return self._clock.monotonic()
         return self._deadline
+
+    def next_look(self) -> float | None:
+        """When the driver has to ask this again, if it is not told before; None: then only.
+
+        After a round that is still the deadline it had: while appends go on, each followed by its
+        round, the driver looks once in that time, and is not told of every one of them.
+        """
+        with self._lock:  # whoever relies on this question being asked has set its deadline by then
+            now = self._clock.monotonic()
+            if self._deadline is not None or self._told <= now or self._is_urgent:
+                self._told = math.inf if self._deadline is None else self._deadline
+            if self._is_urgent:
+                return now
+            return None if self._told == math.inf else self._told
 
     def run_round(self) -> int:
         """Wait for a round in progress, then flush what is dirty; how many partitions were. From a
@@ -255,7 +285,7 @@ class Flusher:
     def _lead(self, dirty: Sequence[Flushable]) -> int:
         try:
             plans = [plan for log in dirty if (plan := log.begin_flush()) is not None]
-            self._sync([plan for plan in plans if plan.error is None])
+            self._sync(plans)
             self.rounds += 1
             self.flushed += len(plans)
             self._finish(plans)
@@ -264,7 +294,9 @@ class Flusher:
             with self._lock:
                 self._is_running = False
                 self._running_in = None
-            self._call()
+                has_helpers = bool(self._helpers)
+            if has_helpers:
+                self._call()
 
     def _finish(self, plans: Sequence[FlushPlan]) -> None:
         failures: list[Exception] = []
@@ -280,7 +312,7 @@ class Flusher:
 
     def _sync(self, plans: Sequence[FlushPlan]) -> None:
         """Sync all files of the plans; a failure goes into the plan's error."""
-        jobs = [(plan, sync) for plan in plans for sync in plan.syncs]
+        jobs = [(plan, sync) for plan in plans if plan.error is None for sync in plan.syncs]
         if len(jobs) >= self._limits.syncfs_threshold and self._sync_file_system():
             return
         self.syncs += len(jobs)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from logstore.clock import Clock
@@ -36,10 +37,12 @@ from logstore.log.recovery import Recovered
 from logstore.log.segment import Segment, SegmentFiles, create_segment_file
 from logstore.log.segment_cache import SegmentCache
 from logstore.log.snapshots import SnapshotSchedule
-from logstore.log.state_file import SlotValues, StateSlot
+from logstore.log.state_file import PreparedSlot, SlotValues, StateSlot
 from logstore.log.waiters import Waiters, run_callbacks
 from logstore.record import (
+    CONTROL_BIT,
     HEADER_BYTES,
+    NO_PRODUCER_ID,
     BatchHeader,
     header_prefix,
     marker_of,
@@ -52,6 +55,14 @@ if TYPE_CHECKING:
 
 SLOT_INTERVAL = 0.001  # seconds between two writes of the slot for appends that are not flushed
 PREFIX_BYTES = 16  # of a batch: base offset, length, leader epoch; written by the log
+
+
+class Flush(Enum):
+    """Who sees to it that an append is flushed."""
+
+    NOW = "the driver, which is told"
+    LED = "whoever waits for it, by leading a round or by `want_flush`"
+    LATER = "the driver, within flush_interval_ms"
 
 
 class Appended(NamedTuple):
@@ -103,12 +114,13 @@ class LogWriter:
         self._is_directory_dirty = False
         self._slot_due = 0.0
         self._is_marked = False  # the flusher knows that it is dirty, and has not begun
+        self._planned = self.end  # what the last round that began covers
         self._closing: LogStoreError | None = None
 
     # --- append -----------------------------------------------------------------------------
 
     def append(
-        self, view: memoryview, header: BatchHeader, *, acks_all: bool, is_own: bool = False
+        self, view: memoryview, header: BatchHeader, *, flush: Flush, is_own: bool = False
     ) -> Appended:
         """See PartitionLog.append; the batch is known to be valid. `is_own`: the engine's, which
         may hold a lock that a callback of a flush round wants: it waits for no round."""
@@ -121,29 +133,50 @@ class LogWriter:
                 if appended.duplicate:
                     return appended
                 if is_page_cache:
-                    self._publish(self.end, self._active, self._active.size)
+                    active = self._active
+                    self._view.published = self._publishable(self.end, active, active.size)
                     self._tell_followers()
-                is_urgent = acks_all and not is_page_cache
                 is_marked, self._is_marked = self._is_marked, True
         except StorageFailedError as failure:
             if failure is self.error:  # it was this write that failed
                 self.tell_end(failure)
             raise
-        if is_urgent or not is_marked:
-            self._flusher.mark_dirty(
-                self, urgent=is_urgent, within_ms=self.config.flush_interval_ms
-            )
         if is_page_cache:
+            if not is_marked:
+                self._mark(urgent=False)
             self._tell_readers()
+            return appended
+        if not is_marked and flush is not Flush.LATER and self._flusher.is_idle:
+            self._start_write_back()
+        if flush is Flush.NOW or not is_marked:
+            self._mark(urgent=flush is Flush.NOW)
         return appended
 
-    def _publish(self, offset: int, segment: Segment, position: int) -> None:
+    def _mark(self, *, urgent: bool) -> None:
+        self._flusher.mark_dirty(self, urgent=urgent, within_ms=self.config.flush_interval_ms)
+
+    def want_flush(self, last_offset: int) -> None:
+        """Somebody who leads no round waits for it."""
+        if last_offset >= self._planned:  # else the round in progress covers it
+            self._mark(urgent=True)
+
+    def _start_write_back(self) -> None:
+        """A round begins with nothing but this append, as soon as this thread has made a few more
+        steps. The disk need not wait for them."""
+        segment, published = self._active, self._view.published
+        files = segment.files
+        if files is not None:
+            start = published.position if published.segment is segment else 0
+            files.log.start_write_back(start, segment.size - start)
+
+    def _publishable(self, offset: int, segment: Segment, position: int) -> Published:
         stable = self._view.transactions.stable_offset(offset, self._producers.open_since)
-        self._view.published = Published(offset, segment, position, stable)
+        return Published(offset, segment, position, stable)
 
     def _tell_readers(self) -> None:
-        run_callbacks(self.waiters.take(), None)
-        run_callbacks(self.stable_waiters.take(), None)
+        for waiters in (self.waiters, self.stable_waiters):
+            if waiters.by_offset:
+                run_callbacks(waiters.take(), None)
 
     def _tell_followers(self) -> None:
         """Of page-cache appends, once in a millisecond; of the last of them the next flush tells,
@@ -154,8 +187,11 @@ class LogWriter:
             self._write_slot()
 
     def _append_locked(self, view: memoryview, header: BatchHeader) -> Appended:
-        self._check_writable()
-        repeated = self._producers.check(header)
+        refusal = self.error or self._closing
+        if refusal is not None:
+            raise fresh(refusal)
+        has_producer = header.producer_id != NO_PRODUCER_ID
+        repeated = self._producers.check(header) if has_producer else None
         is_log_time = self.config.message_timestamp_type == "LogAppendTime"
         if repeated is not None:
             append_time = repeated.timestamp_ms if is_log_time else -1
@@ -168,17 +204,18 @@ class LogWriter:
         last_offset = base_offset + header.last_offset_delta
         if self._active.must_roll(header, view.nbytes, last_offset, now_ms, self.config):
             self._roll(now_ms)
-        marker = marker_of(view) if header.is_control else None
+        marker = marker_of(view) if header.attributes & CONTROL_BIT else None
         self._write(view, header, base_offset)
-        ended = self._producers.update(
-            header,
-            base_offset=base_offset,
-            timestamp_ms=header.max_timestamp,
-            used_ms=self._monotonic_ms(),
-            marker=marker,
-        )
-        if ended is not None:
-            self._view.transactions.end(ended, self._producers.open_since)
+        if has_producer:
+            ended = self._producers.update(
+                header,
+                base_offset=base_offset,
+                timestamp_ms=header.max_timestamp,
+                used_ms=self._monotonic_ms(),
+                marker=marker,
+            )
+            if ended is not None:
+                self._view.transactions.end(ended, self._producers.open_since)
         self.end = last_offset + 1
         self._snapshots.count(view.nbytes)
         return Appended(base_offset, last_offset, now_ms if is_log_time else -1, False)
@@ -189,16 +226,16 @@ class LogWriter:
         prefix = header_prefix(header, base_offset=base_offset, leader_epoch=self.leader_epoch)
         self.is_touched = True  # also by a write that fails
         try:
-            files = segment.files if segment.is_dirty else None  # pinned as long as it is dirty
+            was_dirty = segment.is_dirty
+            files = segment.files if was_dirty else None  # pinned as long as it is dirty
             if files is None:
-                files = self._cache.pin(segment)
-                try:
-                    self._put(segment, files, [prefix, view[PREFIX_BYTES:]], view.nbytes)
-                    self._cache.mark_dirty(segment)
-                finally:
-                    self._cache.unpin(segment)
-            else:
+                files = self._cache.pin_dirty(segment)
+            try:
                 self._put(segment, files, [prefix, view[PREFIX_BYTES:]], view.nbytes)
+            except OSError:
+                if not was_dirty:
+                    self._cache.mark_clean(segment)
+                raise
             segment.note_append(files, header, base_offset=base_offset, config=self.config)
         except OSError as error:
             raise self._write_failed(error, segment.log_path) from error
@@ -209,7 +246,9 @@ class LogWriter:
         """A write that fails may have written everything but last bytes that are zero, and the file
         held zeros there: then the batch is whole, and a crash may bring it back whatever is done
         about it. So it counts as written. Of any other rest no byte is a batch."""
-        segment.reserve(files, segment.size + size, self.config.segment_bytes)
+        end = segment.size + size
+        if end > segment.allocated:
+            segment.reserve(files, end, self.config.segment_bytes)
         try:
             files.log.write(buffers, segment.size)
         except OSError as error:
@@ -248,11 +287,6 @@ class LogWriter:
 
     def _take_snapshot(self) -> None:
         self._snapshots.take(self.end, self._producers, self._view.transactions.aborted)
-
-    def _check_writable(self) -> None:
-        error = self.error or self._closing
-        if error is not None:
-            raise fresh(error)
 
     def _write_failed(self, error: OSError, path: str) -> LogStoreError:
         """A full disk passes; anything else is the end of writing."""
@@ -341,6 +375,8 @@ class LogWriter:
             segments = [*self._unsealed, active]
             plan = FlushPlan(self, self.end, active, active.size, segments, syncs=[])
             plan.snapshots = self._snapshots.drain()
+            self._planned = plan.end_offset
+            self._prepare(plan)
             if self._is_directory_dirty:
                 plan.syncs.append(self._sync_directory)
             self._is_directory_dirty = False
@@ -350,6 +386,16 @@ class LogWriter:
         except OSError as error:
             plan.error = error
         return plan
+
+    def _prepare(self, plan: FlushPlan) -> None:
+        """What is true once the plan is synced, while there is time: the disk is at work. Appends
+        that come meanwhile change neither what is stable below the plan's end nor the slot."""
+        published = self._view.published
+        if plan.end_offset > published.offset:
+            published = self._publishable(plan.end_offset, plan.active, plan.active_size)
+        plan.published = published
+        slot = self._slot.prepare(self._slot_values(published, plan.end_offset))
+        plan.slot, plan.generation = slot, self._generation
 
     def _sync_directory(self) -> None:
         self._fs.sync_directory(self._directory)
@@ -374,10 +420,12 @@ class LogWriter:
         """For the Flusher: the plan was synced, or failed with plan.error."""
         failure: LogStoreError | None = None
         with self._lock:
-            for segment in plan.pinned:
-                self._cache.unpin(segment)
-            if self.error is not None:
-                return  # failed, closed or deleted meanwhile: the waiters were told
+            is_over = self.error is not None  # failed, closed or deleted: the waiters were told
+            if is_over or plan.error is not None:
+                for segment in plan.pinned:
+                    self._cache.unpin(segment)
+            if is_over:
+                return
             if plan.error is not None:
                 failure = self._sync_failed(plan.error)
                 self._fail(failure)
@@ -389,20 +437,27 @@ class LogWriter:
             try:
                 self._tell_readers()
             finally:  # a waiter's bug is not the producers'
-                self._snapshots.write(plan.snapshots)
+                if plan.snapshots:
+                    self._snapshots.write(plan.snapshots)
 
     def _flushed_to(self, plan: FlushPlan) -> None:
-        sealed = plan.segments[:-1]
-        for segment in sealed:
-            self._cache.mark_clean(segment)
-        self._unsealed = self._unsealed[len(sealed) :]
+        active = plan.active
+        for segment in plan.pinned:
+            if segment is not active:
+                self._cache.mark_clean(segment)
+                self._cache.unpin(segment)
+                self._unsealed.remove(segment)
         # The plan's active segment may have grown since, or been rolled: the next flush takes it.
-        if plan.active is self._active and plan.active.size == plan.active_size:
-            self._cache.mark_clean(plan.active)
+        is_clean = active is self._active and active.size == plan.active_size
+        self._cache.unpin(active, is_clean=is_clean)
         self.flushed = plan.end_offset
-        if plan.end_offset > self._view.published.offset:
-            self._publish(plan.end_offset, plan.active, plan.active_size)
-        self._write_slot()
+        published = self._view.published
+        if plan.published is not None and plan.published.offset > published.offset:
+            published = plan.published
+        is_prepared = published is plan.published and plan.generation == self._generation
+        # The slot first: who sees the new watermark may be killed with the process.
+        self._write_slot(published, plan.slot if is_prepared else None)
+        self._view.published = published
 
     def _sync_failed(self, error: OSError) -> StorageFailedError:
         return StorageFailedError(
@@ -412,22 +467,27 @@ class LogWriter:
             errno=error.errno,
         )
 
-    def _write_slot(self) -> bool:
+    def _write_slot(
+        self, published: Published | None = None, prepared: PreparedSlot | None = None
+    ) -> bool:
         """Tell recovery and followers, under the lock. If that fails, what the slot says is a lower
         bound still, and recovery reads more."""
-        published = self._view.published
-        values = SlotValues(
+        try:
+            if not self._slot.write_prepared(prepared):
+                values = self._slot_values(published or self._view.published, self.flushed)
+                self._slot.write(values)
+        except OSError:
+            return False
+        return True
+
+    def _slot_values(self, published: Published, flushed: int) -> SlotValues:
+        return SlotValues(
             published.offset,
-            self.flushed,
+            flushed,
             published.stable_offset,
             self._view.log_start_offset,
             self._generation,
         )
-        try:
-            self._slot.write(values)
-        except OSError:
-            return False
-        return True
 
     # --- forget -----------------------------------------------------------------------------
 

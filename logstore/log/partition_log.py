@@ -14,7 +14,7 @@ import threading
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, NoReturn, TypedDict, Unpack
 
 from logstore.clock import Clock
 from logstore.config import StoreConfig, TopicConfig
@@ -35,7 +35,7 @@ from logstore.log.flush import Flusher
 from logstore.log.format import IDENTITY_FILE, REPLACING
 from logstore.log.lease import Lease
 from logstore.log.log_view import LogView, Published
-from logstore.log.log_writer import Appended, LogWriter
+from logstore.log.log_writer import Appended, Flush, LogWriter
 from logstore.log.partition_cleaner import PartitionCleaner
 from logstore.log.producer_state import KnownProducers
 from logstore.log.recovery import RecoveryReport, recover
@@ -46,7 +46,8 @@ from logstore.log.state_file import StateSlot
 from logstore.log.transactions import AbortedTransaction
 from logstore.log.waiters import Callback, Registration
 from logstore.record import (
-    TIMESTAMP_LOG_APPEND_TIME,
+    CONTROL_BIT,
+    TIMESTAMP_TYPE_BIT,
     BatchHeader,
     parse_header,
     validate_batch,
@@ -54,6 +55,9 @@ from logstore.record import (
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+
+NOT_OF_CLIENTS = CONTROL_BIT | TIMESTAMP_TYPE_BIT  # what only the log itself may write
 
 
 class PartitionParts(TypedDict):
@@ -246,14 +250,15 @@ class PartitionLog:
         batch: Buffer,
         *,
         header: BatchHeader | None = None,
-        acks_all: bool = True,
+        flush: Flush = Flush.NOW,
         validated: bool = False,
     ) -> Appended:
         """Write one record batch at the log's end; base offset and leader epoch are set here.
 
-        On disk when `on_high_watermark(last_offset + 1)` fires. With `acks_all` a flush is wanted
-        at once, else within flush_interval_ms. `validated`: validate_batch passed (or the batch
-        is the engine's own), and `header` may be given; nothing is looked at again then.
+        On disk when `on_high_watermark(last_offset + 1)` fires. `flush` says who
+        sees to that. `header`: what parse_header says of the batch, if it
+        was asked. `validated`: validate_batch passed, or the batch is the engine's own; nothing is
+        looked at again then.
 
         A producer's repeated batch is not written: `duplicate`, with the offsets of the first.
 
@@ -264,30 +269,35 @@ class PartitionLog:
         """
         view = memoryview(batch)
         if not validated:
-            self._check_size(view.nbytes)
+            if view.nbytes > self._writer.config.max_message_bytes:
+                self._refuse_size(view.nbytes)
             header = validate_batch(
                 view,
                 decompressed_bytes_max=self._limits.decompressed_bytes_max,
                 require_keys=self._writer.config.is_compacted,
+                header=header,
             )
-            _check_client_may(header)
+            if header.attributes & NOT_OF_CLIENTS:
+                _refuse_client(header)
         else:
             header = header or parse_header(view)
-            if (
-                not header.is_control
-            ):  # a transaction must end, however small its batches have to be
-                self._check_size(view.nbytes)
-        return self._writer.append(view, header, acks_all=acks_all, is_own=validated)
+            is_large = view.nbytes > self._writer.config.max_message_bytes
+            if is_large and not header.is_control:  # a transaction must end, whatever the limit
+                self._refuse_size(view.nbytes)
+        return self._writer.append(view, header, flush=flush, is_own=validated)
 
-    def _check_size(self, size: int) -> None:
+    def _refuse_size(self, size: int) -> NoReturn:
         bytes_max = self._writer.config.max_message_bytes
-        if size > bytes_max:
-            raise BatchTooLargeError(
-                f"the batch has {size} bytes; topic {self.topic!r} takes up to "
-                f"{bytes_max} (max_message_bytes)",
-                batch_bytes=size,
-                max_message_bytes=bytes_max,
-            )
+        raise BatchTooLargeError(
+            f"the batch has {size} bytes; topic {self.topic!r} takes up to "
+            f"{bytes_max} (max_message_bytes)",
+            batch_bytes=size,
+            max_message_bytes=bytes_max,
+        )
+
+    def want_flush(self, last_offset: int) -> None:
+        """Have the driver flush up to there, unless a round is at it. Of an append by Flush.LED."""
+        self._writer.want_flush(last_offset)
 
     def on_high_watermark(self, offset: int, callback: Callback) -> Registration:
         """Call `callback(None)` once, when the high watermark is at least `offset`.
@@ -507,9 +517,7 @@ class PartitionLog:
         self._writer.stop(error)
 
 
-def _check_client_may(header: BatchHeader) -> None:
-    """What only the log itself may write. Raises InvalidBatchError."""
+def _refuse_client(header: BatchHeader) -> NoReturn:
     if header.is_control:
         raise InvalidBatchError("a control batch is written by the log itself, not by clients")
-    if header.timestamp_type == TIMESTAMP_LOG_APPEND_TIME:
-        raise InvalidBatchError("LogAppendTime is set by the log, not by clients")
+    raise InvalidBatchError("LogAppendTime is set by the log, not by clients")

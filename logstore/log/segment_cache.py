@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from logstore.log.lease import LeaseCounter
 from logstore.log.segment import Segment, SegmentFiles
@@ -67,18 +68,27 @@ class SegmentCache:
             victim.close()
         return files
 
-    def unpin(self, segment: Segment) -> None:
-        victims: list[SegmentFiles] = []
+    def unpin(self, segment: Segment, *, is_clean: bool = False) -> None:
+        """With `is_clean`, `mark_clean` in the same step."""
         with self._lock:
-            segment.pins -= 1
-            if segment.pins == 0:
-                if segment.is_gone and segment.files is not None:
-                    victims.append(segment.files)
-                    segment.files = None
-                elif len(self._open) > self.open_segments_max:  # more were pinned at once
-                    victims = self._take_victims()
+            if is_clean and segment.is_dirty:
+                segment.pins -= 1  # the other one is left
+                self._set_clean(segment)
+            victims = self._drop_pin(segment)
         for victim in victims:
             victim.close()
+
+    def _drop_pin(self, segment: Segment) -> Sequence[SegmentFiles]:
+        """What the caller closes outside the lock."""
+        segment.pins -= 1
+        if segment.pins:
+            return ()
+        if segment.is_gone and segment.files is not None:
+            files, segment.files = segment.files, None
+            return (files,)
+        if len(self._open) > self.open_segments_max:  # more were pinned at once
+            return self._take_victims()
+        return ()
 
     def adopt(self, segment: Segment, files: SegmentFiles) -> None:
         """A new segment whose files are open; pinned until `unpin`."""
@@ -89,6 +99,21 @@ class SegmentCache:
             victims = self._take_victims()
         for victim in victims:
             victim.close()
+
+    def pin_dirty(self, segment: Segment) -> SegmentFiles:
+        """Keep it open until `mark_clean`; its files. The caller owns the segment. Raises as `pin`
+        does, and then it is as it was."""
+        with self._lock:
+            files = segment.files
+            if files is not None and not segment.is_dirty:
+                segment.is_dirty = True
+                segment.pins += 1
+                self._dirty += 1
+                return files
+        files = self.pin(segment)
+        self.mark_dirty(segment)
+        self.unpin(segment)
+        return files
 
     def mark_dirty(self, segment: Segment) -> None:
         """Keep it open until `mark_clean`. The caller owns the segment and has it pinned."""
@@ -102,11 +127,16 @@ class SegmentCache:
         with self._lock:
             if not segment.is_dirty:
                 return
-            segment.is_dirty = False
-            self._dirty -= 1
-            if segment in self._open:
-                self._open.move_to_end(segment)  # its appends did not
-        self.unpin(segment)
+            self._set_clean(segment)
+            victims = self._drop_pin(segment)
+        for victim in victims:
+            victim.close()
+
+    def _set_clean(self, segment: Segment) -> None:
+        segment.is_dirty = False
+        self._dirty -= 1
+        if segment in self._open:
+            self._open.move_to_end(segment)  # its appends did not
 
     def forget(self, segment: Segment) -> None:
         """It left the log: close it as soon as nobody uses it."""

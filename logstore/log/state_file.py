@@ -53,6 +53,13 @@ class SlotValues(NamedTuple):
     generation: int
 
 
+class PreparedSlot(NamedTuple):
+    """What a slot will hold, ready to be written."""
+
+    sequence: int
+    data: bytes
+
+
 class StateHeader(NamedTuple):
     is_clean: bool
     open_generation: int
@@ -121,9 +128,24 @@ class StateSlot:
 
     def write(self, values: SlotValues) -> None:
         """Raises OSError; what is there then is the old slot or one whose CRC fails."""
-        self._sequence = (self._sequence + 1) & 0xFFFFFFFF
-        body = STATE_SLOT.pack(*self._identity, self._sequence, *values)
-        self._file.write([_sealed(body)], self._position)
+        self._write(self.prepare(values))
+
+    def prepare(self, values: SlotValues) -> PreparedSlot:
+        """For `write_prepared`."""
+        sequence = (self._sequence + 1) & 0xFFFFFFFF
+        body = STATE_SLOT.pack(*self._identity, sequence, *values)
+        return PreparedSlot(sequence, _sealed(body))
+
+    def write_prepared(self, prepared: PreparedSlot | None) -> bool:
+        """False if the slot was written since it was prepared. Raises as `write` does."""
+        if prepared is None or prepared.sequence != (self._sequence + 1) & 0xFFFFFFFF:
+            return False
+        self._write(prepared)
+        return True
+
+    def _write(self, prepared: PreparedSlot) -> None:
+        self._sequence = prepared.sequence
+        self._file.write([prepared.data], self._position)
 
 
 class StateFile:

@@ -13,6 +13,7 @@ from logstore.config import TopicConfig
 from logstore.errors import LogStoreError, UnknownTopicError
 from logstore.log.faults import fresh
 from logstore.log.lease import Lease
+from logstore.log.log_writer import Appended, Flush
 from logstore.log.partition_log import PartitionLog, PartitionParts
 from logstore.log.producer_state import KnownProducers
 from logstore.log.transactions import AbortedTransaction
@@ -21,7 +22,6 @@ from logstore.log.waiters import Callback, Registration, Waiters
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from logstore.log.log_writer import Appended
     from logstore.record import BatchHeader
 
 NO_EPOCH = -1
@@ -106,7 +106,7 @@ class UnopenedLog(PartitionLog):
         batch: Buffer,
         *,
         header: BatchHeader | None = None,
-        acks_all: bool = True,
+        flush: Flush = Flush.NOW,
         validated: bool = False,
     ) -> Appended:
         self._refuse()

@@ -1,8 +1,8 @@
 """Who waits for the high watermark of one partition.
 
 Callbacks are collected under a lock and run outside of it, by whoever moved the watermark.
-`current` is read inside the lock, and the mover sets its value before it calls `take`: so a
-waiter is either in the table when the mover looks, or sees the new value itself.
+A waiter is put into the table before `current` is read, and the mover sets its value before it
+looks at the table: so the mover finds the waiter, or the waiter sees the new value itself.
 """
 
 from __future__ import annotations
@@ -36,47 +36,53 @@ class Waiters:
     def __init__(self, current: Callable[[], int]) -> None:
         self._current = current
         self._lock = threading.Lock()
-        self._by_offset: dict[int, dict[Registration, None]] = {}
+        self.by_offset: dict[int, dict[Registration, None]] = {}  # empty: nobody waits
         self._end: LogStoreError | None = None
 
     def add(self, offset: int, callback: Callback) -> Registration:
         """Call back once the watermark is at least `offset`; at once if it is."""
         registration = Registration(self, offset, callback)
         with self._lock:
-            is_reached = self._current() >= offset
             end = self._end
-            if not is_reached and end is None:
-                self._by_offset.setdefault(offset, {})[registration] = None
-                return registration
+            if end is None:
+                self.by_offset.setdefault(offset, {})[registration] = None
+            is_reached = self._current() >= offset
+            if end is None:
+                if not is_reached:
+                    return registration
+                self._drop(registration)
         callback(None if is_reached else end)
         return registration
 
     def remove(self, registration: Registration) -> None:
         with self._lock:
-            same = self._by_offset.get(registration.offset)
-            if same is not None:
-                same.pop(registration, None)
-                if not same:
-                    del self._by_offset[registration.offset]
+            self._drop(registration)
+
+    def _drop(self, registration: Registration) -> None:
+        same = self.by_offset.get(registration.offset)
+        if same is not None:
+            same.pop(registration, None)
+            if not same:
+                del self.by_offset[registration.offset]
 
     def take(self) -> list[Registration]:
         """Those whose offset is reached; the caller runs them outside its locks."""
-        if not self._by_offset:
+        if not self.by_offset:
             return []
         with self._lock:
             current = self._current()
-            if len(self._by_offset) == 1:  # the common case, kept short
-                (offset,) = self._by_offset
-                return list(self._by_offset.pop(offset)) if offset <= current else []
-            reached = [offset for offset in self._by_offset if offset <= current]
-            return [waiter for offset in reached for waiter in self._by_offset.pop(offset)]
+            if len(self.by_offset) == 1:  # the common case, kept short
+                (offset,) = self.by_offset
+                return list(self.by_offset.pop(offset)) if offset <= current else []
+            reached = [offset for offset in self.by_offset if offset <= current]
+            return [waiter for offset in reached for waiter in self.by_offset.pop(offset)]
 
     def end(self, error: LogStoreError) -> list[Registration]:
         """Everyone; whoever comes later gets `error` at once, unless the offset is reached."""
         with self._lock:
             self._end = error
-            everyone = [waiter for same in self._by_offset.values() for waiter in same]
-            self._by_offset.clear()
+            everyone = [waiter for same in self.by_offset.values() for waiter in same]
+            self.by_offset.clear()
             return everyone
 
 

@@ -3,6 +3,7 @@
 from logstore.record import _codec, _encoder
 from logstore.record._codec import Record
 from logstore.record.batch import (
+    as_view,
     check_batch_bytes,
     check_crc,
     decode_records,
@@ -21,6 +22,7 @@ from logstore.record.compression import CODEC_NAMES, codec_code
 from logstore.record.control import Marker, encode_marker, marker_of
 from logstore.record.filtering import empty_batch, filter_batch
 from logstore.record.format import (
+    CONTROL_BIT,
     HEADER_BYTES,
     NO_PRODUCER_EPOCH,
     NO_PRODUCER_ID,
@@ -28,6 +30,8 @@ from logstore.record.format import (
     NO_TIMESTAMP,
     TIMESTAMP_CREATE_TIME,
     TIMESTAMP_LOG_APPEND_TIME,
+    TIMESTAMP_TYPE_BIT,
+    TRANSACTIONAL_BIT,
     BatchHeader,
     header_prefix,
     parse_header,
@@ -35,6 +39,7 @@ from logstore.record.format import (
 
 __all__ = [
     "CODEC_NAMES",
+    "CONTROL_BIT",
     "HEADER_BYTES",
     "NO_PRODUCER_EPOCH",
     "NO_PRODUCER_ID",
@@ -42,6 +47,8 @@ __all__ = [
     "NO_TIMESTAMP",
     "TIMESTAMP_CREATE_TIME",
     "TIMESTAMP_LOG_APPEND_TIME",
+    "TIMESTAMP_TYPE_BIT",
+    "TRANSACTIONAL_BIT",
     "BatchBuilder",
     "BatchFields",
     "BatchHeader",
@@ -49,6 +56,7 @@ __all__ = [
     "Columns",
     "Marker",
     "Record",
+    "as_view",
     "check_batch_bytes",
     "check_crc",
     "codec_code",

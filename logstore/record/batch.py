@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from logstore.record._codec import Record
 
 _AFTER_CRC: Final = fmt.ATTRIBUTES_AT
+_PLAIN_ATTRIBUTES: Final = (  # no compression; nothing else to look at
+    fmt.TIMESTAMP_TYPE_BIT | fmt.TRANSACTIONAL_BIT | fmt.CONTROL_BIT
+)
+_crc32c: Final = crc32c.crc32c
 
 
 def as_view(data: Buffer) -> memoryview:
@@ -70,7 +74,11 @@ def is_transactional(data: Buffer) -> bool:
 
 
 def validate_batch(
-    data: Buffer, *, decompressed_bytes_max: int, require_keys: bool = False
+    data: Buffer,
+    *,
+    decompressed_bytes_max: int,
+    require_keys: bool = False,
+    header: BatchHeader | None = None,
 ) -> BatchHeader:
     """Everything that must hold of a batch before it is stored; returns its header.
 
@@ -78,28 +86,32 @@ def validate_batch(
     timestamps from -1 to the header's max timestamp (which one record must have, unless the log
     sets the time), headers with UTF-8 names, and keys if `require_keys`. Base offset and leader
     epoch are not looked at: the log sets them. Whether a producer may send control batches or
-    LogAppendTime is the caller's rule.
+    LogAppendTime is the caller's rule. `header`: what parse_header says of `data`, if it was asked.
 
     Raises the subclass of InvalidBatchError that names what is wrong; InvalidBatchError itself for
     attributes and producer fields. Needs at most `decompressed_bytes_max` bytes beside `data`.
     """
     view = as_view(data)
-    header = parse_header(view)
+    if header is None:
+        header = parse_header(view)
     if header.size_bytes != len(view):
         raise BatchLengthError(
             f"the batch says it has {header.size_bytes} bytes; {len(view)} were given",
             batch_bytes=header.size_bytes,
             given_bytes=len(view),
         )
-    actual = crc32c.crc32c(view[_AFTER_CRC:])
+    actual = _crc32c(view[_AFTER_CRC:])
     if actual != header.crc:
         raise BatchChecksumError(
             f"the batch's CRC-32C is {actual:08x}; its header says {header.crc:08x}",
             actual=f"{actual:08x}",
             expected=f"{header.crc:08x}",
         )
-    _check_attributes(header)
-    _check_producer(header)
+    attributes = header.attributes
+    if attributes & ~_PLAIN_ATTRIBUTES:
+        _check_attributes(header)
+    if header.producer_id != fmt.NO_PRODUCER_ID or attributes & fmt.TRANSACTIONAL_BIT:
+        _check_producer(header)
     if header.record_count <= 0 or header.last_offset_delta != header.record_count - 1:
         raise BatchCountError(
             f"record count {header.record_count} and last offset delta "
@@ -116,9 +128,15 @@ def validate_batch(
             base_timestamp=header.base_timestamp,
             max_timestamp=header.max_timestamp,
         )
-    is_create_time = header.timestamp_type == fmt.TIMESTAMP_CREATE_TIME
+    if attributes & fmt.COMPRESSION_MASK:
+        body = records_body(view, header, decompressed_bytes_max)
+    else:
+        body = view[fmt.HEADER_BYTES :]
+        if header.record_count > len(body) // fmt.RECORD_BYTES_MIN:
+            records_body(view, header, decompressed_bytes_max)  # says so
+    is_create_time = not attributes & fmt.TIMESTAMP_TYPE_BIT
     _codec.walk_records(
-        records_body(view, header, decompressed_bytes_max),
+        body,
         header.record_count,
         -1 - header.base_timestamp if is_create_time else fmt.INT64_MIN,
         delta_max if is_create_time else fmt.INT64_MAX,
@@ -217,13 +235,14 @@ def records_body(view: memoryview, header: BatchHeader, decompressed_bytes_max: 
     Raises BatchLengthError if `view` is cut short, BatchCountError for a record count that the
     bytes cannot hold (so a count may be trusted for allocation), BatchCompressionError.
     """
-    if header.size_bytes > len(view):
+    size = header.size_bytes
+    if size > len(view):
         raise BatchLengthError(
-            f"the batch has {header.size_bytes} bytes; {len(view)} are given",
-            batch_bytes=header.size_bytes,
+            f"the batch has {size} bytes; {len(view)} are given",
+            batch_bytes=size,
             given_bytes=len(view),
         )
-    body: Block = view[fmt.HEADER_BYTES : header.size_bytes]
+    body: Block = view[fmt.HEADER_BYTES : size]
     if header.compression != CODEC_NONE and header.record_count > 0:
         bytes_max = min(decompressed_bytes_max, fmt.BATCH_BYTES_LIMIT)
         body = decompress(header.compression, body, bytes_max=bytes_max)

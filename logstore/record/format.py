@@ -145,7 +145,7 @@ def parse_header(data: Buffer, position: int = 0) -> BatchHeader:
     beyond `data` is accepted: the caller may hold only the start of the batch.
     """
     try:
-        header = BatchHeader._make(HEADER.unpack_from(data, position))
+        header = tuple.__new__(BatchHeader, HEADER.unpack_from(data, position))
     except struct.error:
         raise BatchLengthError(
             f"a batch header takes {HEADER_BYTES} bytes; fewer are left at position {position}",

@@ -33,10 +33,10 @@ class Call(NamedTuple):
 class RecordingFileSystem:
     """logstore.fs.FileSystem around another, for assertions about order.
 
-    `calls` has all but questions (exists, is_directory, list_directory, size, resident, boot_id);
-    `clear()` empties it. Each sync takes `sync_delay_s` seconds longer, which may be changed at
-    any time. Thread-safe: calls of one thread are in its order, and a call that began after
-    another had returned comes after it.
+    `calls` has all but questions (exists, is_directory, list_directory, size, resident, boot_id)
+    and hints (start_write_back); `clear()` empties it. Each sync takes `sync_delay_s` seconds
+    longer, which may be changed at any time. Thread-safe: calls of one thread are in its order, and
+    a call that began after another had returned comes after it.
     """
 
     def __init__(self, inner: FileSystem, *, sync_delay_s: float = 0.0) -> None:
@@ -162,6 +162,9 @@ class RecordingFile:
 
     def sync(self) -> None:
         self._fs.run_sync(Call("sync", self.path), self._inner.sync)
+
+    def start_write_back(self, position: int, count: int) -> None:
+        self._inner.start_write_back(position, count)
 
     def map(self, length: int) -> memoryview:
         return self._fs.run(Call("map", self.path, length), lambda: self._inner.map(length))

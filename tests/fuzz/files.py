@@ -54,6 +54,9 @@ class PlainFile:
     def sync(self) -> None:
         return None
 
+    def start_write_back(self, position: int, count: int) -> None:
+        return None
+
     def map(self, length: int) -> memoryview:
         """A copy: a bytearray with a view could not grow. Enough where nobody writes meanwhile."""
         if length > len(self.data):

@@ -12,6 +12,7 @@ from logstore.api import TopicSpec
 from logstore.clock import SystemClock
 from logstore.config import StoreConfig
 from logstore.errors import LogStoreError
+from logstore.log import Flush
 from logstore.record import encode_batch
 from logstore.store import LocalLogStore
 from logstore.testing import MemoryFileSystem, RecordingFileSystem
@@ -28,7 +29,7 @@ def test_a_driver_is_told_once_that_a_flush_is_wanted() -> None:
     calls: list[str] = []
     partition.flusher.set_notify(lambda: calls.append("flush"))
     partition.flusher.set_on_deadline(lambda: calls.append("deadline"))
-    partition.log.append(batch(), acks_all=False)
+    partition.log.append(batch(), flush=Flush.LATER)
     assert calls == ["deadline"]
     assert not partition.flusher.wanted()
     partition.clock.advance(0.1)
@@ -39,6 +40,39 @@ def test_a_driver_is_told_once_that_a_flush_is_wanted() -> None:
     assert partition.flusher.run_round() == 1
     assert partition.flusher.run_round() == 0
     assert partition.flusher.next_deadline() is None
+
+
+def test_a_driver_that_looks_in_time_is_not_told_of_every_append() -> None:
+    partition = Partition()
+    calls: list[float] = []
+    partition.flusher.set_on_deadline(lambda: calls.append(partition.clock.monotonic()))
+    assert partition.flusher.next_look() is None
+    look: float | None = None
+    for _ in range(5):  # each is flushed by whoever waits for it
+        partition.log.append(batch(), flush=Flush.LED)
+        assert partition.flusher.run_round() == 1
+        look = partition.flusher.next_look()
+    assert look is not None
+    assert len(calls) == 1
+    partition.clock.advance(look - partition.clock.monotonic())
+    partition.log.append(batch(), flush=Flush.LED)  # the driver has not looked yet, but will now
+    assert len(calls) == 1
+    looked = partition.flusher.next_look()
+    assert looked == partition.flusher.next_deadline() == pytest.approx(look + 0.1)
+    partition.flusher.run_round()
+    partition.clock.advance(0.1)
+    assert partition.flusher.next_look() is None, "nothing came since"
+    partition.log.append(batch(), flush=Flush.LED)
+    assert len(calls) == 2
+
+
+def test_a_sooner_deadline_is_told_though_a_later_one_was() -> None:
+    partition, calls = Partition(), []
+    partition.flusher.set_on_deadline(lambda: calls.append("deadline"))
+    for within_ms in (100, 200, 50):
+        partition.flusher.mark_dirty(partition.log._writer, urgent=False, within_ms=within_ms)
+    assert calls == ["deadline"] * 2
+    assert partition.flusher.next_look() == pytest.approx(partition.clock.monotonic() + 0.05)
 
 
 def test_many_dirty_partitions_are_synced_by_one_call() -> None:

@@ -15,9 +15,12 @@ from logstore.errors import (
     UnknownTopicError,
 )
 from logstore.fs import File
+from logstore.log import Flush
+from logstore.log.state_file import StateReader
 from logstore.record import encode_batch
 from logstore.testing import MemoryFileSystem
-from tests.log.support import DIRECTORY, Partition
+from logstore.testing.memory_file import MemoryFile
+from tests.log.support import DIRECTORY, TOPIC_ID, Partition
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -265,3 +268,87 @@ def test_a_closed_segment_has_its_index_files_even_without_an_entry() -> None:
     for log in (first, second):
         assert part.content(log.replace(".log", ".index")) == b""
         assert len(part.content(log.replace(".log", ".timeindex"))) == 12
+
+
+def test_the_state_file_knows_of_a_flush_before_anybody_sees_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who saw it may be killed with the process at once."""
+    part = Partition()
+    part.put(b"a")
+    seen: list[int] = []
+    real = MemoryFile.write
+
+    def write(file: MemoryFile, buffers: Sequence[bytes], position: int) -> int:
+        if file.path.endswith("/state"):
+            seen.append(part.log.high_watermark)
+        return real(file, buffers, position)
+
+    monkeypatch.setattr(MemoryFile, "write", write)
+    part.put(b"b")
+    assert seen == [1]
+    assert part.log.high_watermark == 2
+
+
+@pytest.mark.parametrize("log_start", [0, 1])
+def test_a_slot_that_was_prepared_before_a_change_is_made_anew(log_start: int) -> None:
+    """In a round a segment is rolled, and the log start may rise."""
+    part = Partition(segment_bytes="16384")
+    part.put(b"a" * 5000)
+    part.put(b"b" * 5000)
+    part.append(b"c" * 5000)
+    writer = part.log._writer
+    real = writer._sync_directory
+
+    def in_the_round() -> None:
+        if log_start:
+            writer.drop([], log_start)
+        part.append(b"d" * 5000)  # in the next segment
+        real()
+
+    writer._sync_directory = in_the_round  # type: ignore[method-assign]
+    writer._is_directory_dirty = True
+    part.flusher.run_round()
+    reader = StateReader(part.fs, "store/state")
+    slot = reader.read(TOPIC_ID, 0)
+    assert slot is not None
+    assert (slot.flushed_offset, slot.log_start_offset) == (3, log_start)
+    assert slot.generation == writer._generation
+
+
+def test_the_disk_begins_with_an_append_that_a_round_will_have_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        MemoryFile,
+        "start_write_back",
+        lambda _file, position, count: begun.append((position, count)),
+    )
+    part = Partition()
+    batch = encode_batch([b"v"], timestamps=1)
+
+    def append(flush: Flush) -> None:
+        part.log.append(batch, flush=flush)
+
+    append(Flush.LED)
+    append(Flush.LED)  # the first is not flushed yet: one write will do for both
+    part.flusher.run_round()
+    append(Flush.LATER)
+    part.flusher.run_round()
+    part.flusher._is_running = True
+    append(Flush.LED)
+    part.flusher._is_running = False
+    part.flusher.run_round()
+    append(Flush.LED)
+    size = len(batch)
+    assert begun == [(0, size), (4 * size, size)]
+
+
+def test_a_write_that_failed_leaves_no_segment_dirty() -> None:
+    part = Partition()
+    part.memory.inject("write", errno.ENOSPC, path_contains=".log")
+    with pytest.raises(DiskFullError):
+        part.append(b"a")
+    assert not part.log._writer._active.is_dirty
+    assert part.put(b"b") == 0

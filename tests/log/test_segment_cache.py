@@ -44,6 +44,28 @@ def test_the_pinned_and_the_dirty_stay_open() -> None:
     assert not cache.is_crowded
 
 
+def test_pinned_and_dirty_in_one_step_and_back() -> None:
+    cache = SegmentCache(1)
+    first, second = segments(2)
+    for _ in range(2):  # its files not yet open, then open
+        files = cache.pin_dirty(first)
+        assert files is first.files
+        assert (first.pins, cache.is_crowded) == (1, True)
+        cache.pin(second)  # of two that are pinned none is closed
+        cache.unpin(second)
+        assert first.files is files
+        cache.pin(first)
+        cache.unpin(first, is_clean=True)
+        assert (first.pins, first.is_dirty, cache.is_crowded) == (0, False, False)
+    cache.unpin(cache_pinned(cache, first), is_clean=True)  # a clean one: only the pin goes
+    assert (first.pins, cache.is_crowded) == (0, False)
+
+
+def cache_pinned(cache: SegmentCache, segment: Segment) -> Segment:
+    cache.pin(segment)
+    return segment
+
+
 def test_a_forgotten_segment_closes_with_its_last_user() -> None:
     cache = SegmentCache(5)
     (segment,) = segments(1)

@@ -88,3 +88,18 @@ def test_a_follower_sees_what_was_written_last() -> None:
         found = reader.read(TOPIC, 0)
         assert found is not None
         assert found.high_watermark == number
+
+
+def test_what_was_prepared_is_written_unless_the_slot_was_since() -> None:
+    fs = MemoryFileSystem()
+    state = opened(fs)
+    slot = state.slot(TOPIC, 3)
+    assert slot.write_prepared(slot.prepare(VALUES))
+    reader = StateReader(fs, "state")
+    assert reader.read(TOPIC, 3) == VALUES
+    old = slot.prepare(VALUES._replace(flushed_offset=3))
+    newer = VALUES._replace(log_start_offset=7)
+    slot.write(newer)
+    assert not slot.write_prepared(old)
+    assert not slot.write_prepared(None)
+    assert reader.read(TOPIC, 3) == newer

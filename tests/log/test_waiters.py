@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from logstore.errors import LogStoreError, StoreClosedError
@@ -43,3 +45,29 @@ def test_a_callback_that_raises_keeps_no_other_from_being_called() -> None:
     assert calls == ["told"]
     with pytest.raises(ZeroDivisionError):
         waiters.add(0, broken)
+
+
+def test_one_that_comes_while_the_watermark_moves_is_told() -> None:
+    """The mover sets the mark after it was read here, and looks who waits before this one is in."""
+    mark = [0]
+    movers: list[threading.Thread] = []
+
+    def move() -> None:
+        mark[0] = 5
+        if waiters.by_offset:
+            run_callbacks(waiters.take(), None)
+
+    def current() -> int:
+        seen = mark[0]
+        if not movers:
+            movers.append(threading.Thread(target=move))
+            movers[0].start()
+            movers[0].join(0.2)  # it ends, or waits for the lock that is held here
+        return seen
+
+    waiters = Waiters(current)
+    told: list[LogStoreError | None] = []
+    waiters.add(3, told.append)
+    movers[0].join()
+    assert told == [None]
+    assert not waiters.by_offset

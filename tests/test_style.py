@@ -43,6 +43,7 @@ TESTED_BY = {
     "logstore/adopt/committed.py": "tests/adopt/test_adoption.py",
     "logstore/adopt/kafka_directory.py": "tests/adopt/test_adoption.py",
     "logstore/adopt/partition_copy.py": "tests/adopt/test_adoption.py",
+    "logstore/log/append_values.py": "tests/log/test_log_writer.py",
     "logstore/log/foreign.py": "tests/adopt/test_adoption.py",
     "logstore/fetching.py": "tests/test_store.py",
     "logstore/group/classic_member.py": "tests/group/test_classic_group.py",

@@ -32,6 +32,15 @@ def storage_error(error: OSError, what: str, path: str) -> StoreError:
     )
 
 
+def sync_error(error: OSError, partition: str) -> StorageFailedError:
+    return StorageFailedError(
+        f"{partition}: a sync failed ({error}); what was not yet acknowledged may be lost. "
+        "The partition takes no writes until the store is reopened",
+        partition=partition,
+        errno=error.errno,
+    )
+
+
 def drain_failures(file: File) -> None:
     """Hear of write-backs of the file that failed before it was opened here: Linux tells the first
     who syncs, however long ago it was. Only for who trusts nothing unsynced in it anyway, and

@@ -30,9 +30,10 @@ from logstore.log.segment import Segment
 from logstore.log.snapshots import TakenSnapshot
 from logstore.log.state_file import PreparedSlot
 
-# A quarter of those called come before the leader: with none, a round serves some 10 of 64 threads
-# where a sync takes 0.1 ms; with all, the processor has nothing to do while the disk works.
-LEADER_BEHIND = 4
+# Of those called one in so many comes behind the leader; what the others append next is in its
+# round. With none behind it the processor has nothing to do while the disk works; with all, a round
+# serves some 10 of 64 threads where a sync takes 0.1 ms.
+BEHIND_LEADER = 8
 
 
 @dataclass(slots=True)
@@ -258,7 +259,7 @@ class Flusher:
         """Call those who need not wait any more, and one to lead the next round.
 
         One calls the other: called all at once they would fight for the interpreter, and each would
-        be put to sleep a few times before it gets to work. The leader comes behind the first of
+        be put to sleep a few times before it gets to work. The leader comes behind most of
         them: what those append next is in its round, what the others do goes on beside its sync.
         """
         with self._lock:
@@ -268,7 +269,7 @@ class Flusher:
             if self._helpers and self._dirty and not self._is_running and self._leader is None:
                 self._leader = next(iter(self._helpers))
                 del self._helpers[self._leader]
-                called.insert(len(called) // LEADER_BEHIND, self._leader)
+                called.insert(len(called) - math.ceil(len(called) / BEHIND_LEADER), self._leader)
             for helper, following in pairwise(called):
                 helper.following = following
         if called:

@@ -21,14 +21,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from logstore.clock import Clock
 from logstore.config import TopicConfig
 from logstore.errors import LogStoreError, StorageFailedError
 from logstore.fs import FileSystem
-from logstore.log.faults import fresh, is_no_space, storage_error
+from logstore.log.append_values import Appended, Flush
+from logstore.log.faults import fresh, is_no_space, storage_error, sync_error
 from logstore.log.flush import Flusher, FlushPlan
 from logstore.log.format import LOG_SUFFIX, REPLACING, offset_name
 from logstore.log.log_view import LogView, Published
@@ -55,21 +55,6 @@ if TYPE_CHECKING:
 
 SLOT_INTERVAL = 0.001  # seconds between two writes of the slot for appends that are not flushed
 PREFIX_BYTES = 16  # of a batch: base offset, length, leader epoch; written by the log
-
-
-class Flush(Enum):
-    """Who sees to it that an append is flushed."""
-
-    NOW = "the driver, which is told"
-    LED = "whoever waits for it, by leading a round or by `want_flush`"
-    LATER = "the driver, within flush_interval_ms"
-
-
-class Appended(NamedTuple):
-    base_offset: int
-    last_offset: int
-    log_append_time_ms: int  # -1 unless the topic's timestamps are LogAppendTime
-    duplicate: bool
 
 
 class LogWriter:
@@ -133,8 +118,7 @@ class LogWriter:
                 if appended.duplicate:
                     return appended
                 if is_page_cache:
-                    active = self._active
-                    self._view.published = self._publishable(self.end, active, active.size)
+                    self._publish(self.end, self._active, self._active.size)
                     self._tell_followers()
                 is_marked, self._is_marked = self._is_marked, True
         except StorageFailedError as failure:
@@ -168,6 +152,9 @@ class LogWriter:
         if files is not None:
             start = published.position if published.segment is segment else 0
             files.log.start_write_back(start, segment.size - start)
+
+    def _publish(self, offset: int, segment: Segment, position: int) -> None:
+        self._view.published = self._publishable(offset, segment, position)
 
     def _publishable(self, offset: int, segment: Segment, position: int) -> Published:
         stable = self._view.transactions.stable_offset(offset, self._producers.open_since)
@@ -427,7 +414,7 @@ class LogWriter:
             if is_over:
                 return
             if plan.error is not None:
-                failure = self._sync_failed(plan.error)
+                failure = sync_error(plan.error, self._name)
                 self._fail(failure)
             else:
                 self._flushed_to(plan)
@@ -458,14 +445,6 @@ class LogWriter:
         # The slot first: who sees the new watermark may be killed with the process.
         self._write_slot(published, plan.slot if is_prepared else None)
         self._view.published = published
-
-    def _sync_failed(self, error: OSError) -> StorageFailedError:
-        return StorageFailedError(
-            f"{self._name}: a sync failed ({error}); what was not yet acknowledged may be lost. "
-            "The partition takes no writes until the store is reopened",
-            partition=self._name,
-            errno=error.errno,
-        )
 
     def _write_slot(
         self, published: Published | None = None, prepared: PreparedSlot | None = None

@@ -29,13 +29,14 @@ from logstore.errors import (
     UnknownTopicError,
 )
 from logstore.fs import FileSystem
+from logstore.log.append_values import Appended, Flush
 from logstore.log.checkpoint import LeaderEpochs, write_identity, write_log_start
 from logstore.log.faults import fresh, is_no_space, storage_error
 from logstore.log.flush import Flusher
 from logstore.log.format import IDENTITY_FILE, REPLACING
 from logstore.log.lease import Lease
 from logstore.log.log_view import LogView, Published
-from logstore.log.log_writer import Appended, Flush, LogWriter
+from logstore.log.log_writer import LogWriter
 from logstore.log.partition_cleaner import PartitionCleaner
 from logstore.log.producer_state import KnownProducers
 from logstore.log.recovery import RecoveryReport, recover

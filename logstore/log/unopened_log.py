@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NoReturn, Unpack
 
 from logstore.config import TopicConfig
 from logstore.errors import LogStoreError, UnknownTopicError
+from logstore.log.append_values import Appended, Flush
 from logstore.log.faults import fresh
 from logstore.log.lease import Lease
-from logstore.log.log_writer import Appended, Flush
 from logstore.log.partition_log import PartitionLog, PartitionParts
 from logstore.log.producer_state import KnownProducers
 from logstore.log.transactions import AbortedTransaction

@@ -128,15 +128,9 @@ def validate_batch(
             base_timestamp=header.base_timestamp,
             max_timestamp=header.max_timestamp,
         )
-    if attributes & fmt.COMPRESSION_MASK:
-        body = records_body(view, header, decompressed_bytes_max)
-    else:
-        body = view[fmt.HEADER_BYTES :]
-        if header.record_count > len(body) // fmt.RECORD_BYTES_MIN:
-            records_body(view, header, decompressed_bytes_max)  # says so
     is_create_time = not attributes & fmt.TIMESTAMP_TYPE_BIT
     _codec.walk_records(
-        body,
+        records_body(view, header, decompressed_bytes_max),
         header.record_count,
         -1 - header.base_timestamp if is_create_time else fmt.INT64_MIN,
         delta_max if is_create_time else fmt.INT64_MAX,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.macro import durable_stream, grpc_stream, recovery, startup
+from benchmarks.macro import durable_stream, grpc_stream, kafka_heartbeat, recovery, startup
 
 SCALE = (
     "for scale, seen on 2 cores from Python: confluent-kafka into an in-memory Rust broker 0.73, "
@@ -24,6 +24,8 @@ def main() -> int:
     print(SCALE)
     print("--- durable producers over gRPC", flush=True)
     status |= durable_stream.main([])
+    print("--- heartbeats of a Kafka client", flush=True)
+    status |= kafka_heartbeat.main([])
     print("--- opening a large store", flush=True)
     status |= recovery.main([])
     return status

@@ -92,7 +92,7 @@ class Request:
     taken: Callable[[], None]
     on_sent: Callable[[], None] | None = None
     size_bytes: int = 0  # of the whole request
-    hold_back_s: float = 0.0  # for which nothing more is taken, once this is answered
+    hold_back_s: float = 0.0  # a quota asks that nothing more is taken for so long
 
     @property
     def serving(self) -> Serving:

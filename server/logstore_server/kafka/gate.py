@@ -15,32 +15,52 @@ from logstore_server.kafka.throttling import (
 )
 
 PRODUCE, FETCH = 0, 1
-_LIMITS = {PRODUCE: PRODUCER_BYTE_RATE, FETCH: CONSUMER_BYTE_RATE}
 
 
 def gated(api_key: int, handle: Handler, answer_class: type[Any]) -> Handler:
     """`answer_class`: the schema of this version's answer."""
     handle = guarded(RULES.get(api_key), handle, answer_class)
-    limit = _LIMITS.get(api_key)
-    return handle if limit is None else _throttled(handle, limit)
+    if api_key == PRODUCE:
+        return _produces(handle)
+    return _fetches(handle) if api_key == FETCH else handle
 
 
-def _throttled(handle: Handler, limit: str) -> Handler:
+def _produces(handle: Handler) -> Handler:
+    """Counted before it is handled: the requests behind it, which might overlap, have to wait."""
+
     def counted(request: Request) -> Answer | Awaitable[Answer]:
+        seconds = _count(request, PRODUCER_BYTE_RATE, request.size_bytes)
+        if seconds <= 0:
+            return handle(request)
+        request.hold_back_s = seconds
+        return then(handle(request), lambda answer: _told(answer, seconds))
+
+    return counted
+
+
+def _fetches(handle: Handler) -> Handler:
+    """Counted when it is known what there was to read."""
+
+    def counted(request: Request) -> Answer | Awaitable[Answer]:
+        def count(answer: Answer) -> Answer:
+            request.hold_back_s = _count(request, CONSUMER_BYTE_RATE, fetched_bytes(answer))
+            return _told(answer, request.hold_back_s) if request.hold_back_s > 0 else answer
+
         throttle = request.serving.throttle
         if throttle is None or not throttle.is_needed:
             return handle(request)
-
-        def count(answer: Answer) -> Answer:
-            size = request.size_bytes if limit == PRODUCER_BYTE_RATE else fetched_bytes(answer)
-            client = request.client
-            seconds = throttle.count(client.principal, request.client_id, limit, size)
-            if seconds <= 0:
-                return answer
-            request.hold_back_s = seconds
-            # Rounded up: whoever waits for that long finds the connection open.
-            return answer and {**answer, "throttle_time": int(seconds * 1000) + 1}
-
         return then(handle(request), count)
 
     return counted
+
+
+def _count(request: Request, limit: str, size_bytes: int) -> float:
+    throttle = request.serving.throttle
+    if throttle is None or not throttle.is_needed:
+        return 0.0
+    return throttle.count(request.client.principal, request.client_id, limit, size_bytes)
+
+
+def _told(answer: Answer, seconds: float) -> Answer:
+    """Rounded up: whoever waits for that long finds the connection open."""
+    return answer and {**answer, "throttle_time": int(seconds * 1000) + 1}

@@ -198,6 +198,7 @@ class Session(asyncio.BufferedProtocol):
 
         def taken() -> None:
             flight.taken = messages.api.overlaps
+            self._hold_back(request)
             self._pump()
 
         request = Request(
@@ -208,6 +209,7 @@ class Session(asyncio.BufferedProtocol):
         except Exception as error:
             self._failed(messages, error)
             return
+        self._hold_back(request)
         if answer is None or not isinstance(answer, Awaitable):
             self._answer(flight, request, header, messages, answer)
         else:
@@ -248,8 +250,7 @@ class Session(asyncio.BufferedProtocol):
         flight.release = request.on_sent
         flight.parts = parts
         self._note_login(header)
-        if request.hold_back_s > 0:
-            self._hold_back(request.hold_back_s)
+        self._hold_back(request)
         if self._transport is None or self._transport.is_closing():
             for release in self._connection.abandon():
                 release()
@@ -280,8 +281,11 @@ class Session(asyncio.BufferedProtocol):
     def _end_without_login(self) -> None:
         self._refuse(f"it did not log in within {LOGIN_S_MAX:.0f} s")
 
-    def _hold_back(self, seconds: float) -> None:
+    def _hold_back(self, request: Request) -> None:
         """Take no request for so long, whether the client waits or not."""
+        seconds, request.hold_back_s = request.hold_back_s, 0.0
+        if seconds <= 0 or self._ending:
+            return
         if self._held_back is not None:
             self._held_back.cancel()
         self._held_back = asyncio.get_running_loop().call_later(seconds, self._go_on)

@@ -71,6 +71,19 @@ def test_a_producer_is_told_and_held_back(store: LocalLogStore, wire: Wire) -> N
     assert time.monotonic() - began > 0.9 * told - 0.02
 
 
+def test_requests_that_were_sent_ahead_have_to_wait(store: LocalLogStore, wire: Wire) -> None:
+    """Produce requests overlap; a flood of them gets no further than one at a time."""
+    store.create_topic(TopicSpec("t"))
+    store.access.change_quota((LOADER,), {PRODUCER_BYTE_RATE: 20_000.0})
+    began = time.monotonic()
+    for _ in range(6):
+        wire.send("produce", 9, **produce(wire, 6_000))
+    for _ in range(6):
+        wire.receive("produce", 9)
+    # 20 kB are free; the last may start when the 30 kB before it are paid for.
+    assert 0.45 < time.monotonic() - began < 8
+
+
 def test_one_that_wants_no_answers_is_held_back_too(store: LocalLogStore, wire: Wire) -> None:
     store.create_topic(TopicSpec("t"))
     store.access.change_quota((LOADER,), {PRODUCER_BYTE_RATE: 20_000.0})

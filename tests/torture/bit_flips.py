@@ -6,6 +6,8 @@ Of each damage one of these must come, and nothing else:
                 a finding of verify
     rebuilt     everything is served as it was written, and the damage is told of
     harmless    everything is served as it was written, and nobody noticed
+    unflushed   a cut took what no flush had reached and left nothing but zeros of it, as a power
+                loss may: above the last flush nothing can be protected, and nothing was promised
 
 A violation is whatever else: a record, an offset, a look-up by time or a committed offset that is
 not the truth, something missing that nobody told of, an escaping exception.
@@ -16,7 +18,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from logstore.api import OffsetQuery, TopicPartition
 from logstore.errors import LogStoreError
@@ -35,6 +37,7 @@ from tests.verify.sample_store import (
 
 TOPICS = ("orders", "audit")
 BATCHES = 22  # of `orders`: a sealed segment and the begin of another, 24 KB in all
+UNFLUSHED = ("orders", 2 * BATCHES)  # the last record of the store that is not closed
 LOOK_UPS = (0, 1000, 1003, 1055, 1105, 1200, 1210, 9999)
 ZEROS_KEPT = 64  # of free space, at each end; between them every FREE_STRIDE-th byte
 FREE_STRIDE = 4099
@@ -80,7 +83,7 @@ class Table:
             self.violations.append(f"{damage}: {problem}")
 
     def __str__(self) -> str:
-        columns = ("reported", "rebuilt", "harmless", "violation")
+        columns = ("reported", "rebuilt", "harmless", "unflushed", "violation")
         lines = [f"{'file':<28}" + "".join(f"{name:>10}" for name in columns)]
         for kind in sorted({kind for kind, _ in self.outcomes}):
             counts = "".join(f"{self.outcomes[kind, name]:>10}" for name in columns)
@@ -229,8 +232,23 @@ def outcome_of(state: dict[str, bytes], damage: Damage, expected: Answers) -> st
         and answers.repeated == expected.repeated
     )
     if not answers.told:
-        return "harmless" if is_complete else "violation: something is missing and nobody told"
+        if is_complete:
+            return "harmless"
+        if damage.bit < 0 and _is_as_of_the_last_flush(answers, expected):
+            return "unflushed"
+        return "violation: something is missing and nobody told"
     return "rebuilt" if is_complete else "reported"
+
+
+def _is_as_of_the_last_flush(answers: Answers, expected: Answers) -> bool:
+    """Whether all is missing that no flush had reached, and nothing else."""
+    flushed = replace(
+        expected,
+        records={place: item for place, item in expected.records.items() if place != UNFLUSHED},
+        decided={place: item for place, item in expected.decided.items() if place != UNFLUSHED},
+        ends={**expected.ends, UNFLUSHED[0]: (expected.ends[UNFLUSHED[0]][0], UNFLUSHED[1])},
+    )
+    return answers == flushed
 
 
 def _wrong(answers: Answers, expected: Answers) -> str:

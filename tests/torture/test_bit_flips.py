@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from logstore.record import encode_batch
 from tests.torture.bit_flips import Damage, Table, merge, outcome_of, sample, sweep, truth
 
 PROCESSES = 2
@@ -49,3 +50,16 @@ def test_the_judge_finds_what_is_served_wrongly() -> None:
     more = replace(expected, records={**expected.records, ("orders", 99): (None, b"lost", 0)})
     assert outcome_of(state, nothing, more) == "violation: something is missing and nobody told"
     assert outcome_of(state, Damage("store/meta", 0, -1), expected) == "reported"
+
+
+def test_a_cut_may_take_what_no_flush_had_reached_and_nothing_else() -> None:
+    state, expected = sample(clean=False), truth(clean=False)
+    path = "store/orders-0/00000000000000000040.log"
+    start = len(state[path].rstrip(b"\0")) - len(encode_batch([b"unflushed"]))
+    cut = Damage(path, start + 4, -1)
+    assert outcome_of(state, cut, expected) == "unflushed"
+    flipped = replace(cut, bit=0)
+    assert outcome_of(state, flipped, expected) == "reported"
+    other = replace(expected, ends={**expected.ends, "audit": (2, 19)})
+    assert outcome_of(state, cut, other) == "violation: something is missing and nobody told"
+    assert outcome_of(sample(clean=True), replace(cut, position=0), truth(clean=True)) == "reported"

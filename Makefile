@@ -72,8 +72,8 @@ fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz
 
 # The suites of Kafka's clients, as their authors wrote them, on one real Kafka node and on logstore;
-# then Kafka's dump tool on our files, and our import of its. Takes Java 17, mvn, cargo, a C++ compiler, about an hour, and
-# for two of the suites a checkout: tests/conformance/suites/README.md.
+# then Kafka's dump tool on our files, and our import of its. Takes Java 17, mvn, cargo, a C++
+# compiler, about an hour, and for two of the suites a checkout: tests/conformance/suites/README.md.
 conformance: $(READY)
 	status=0; \
 	$(BIN)/python -m tests.conformance.suites || status=1; \

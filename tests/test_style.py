@@ -20,6 +20,7 @@ LONG = {
 # Modules whose tests have another name than theirs, and where those are.
 KAFKA = "server/logstore_server/kafka"
 TESTED_BY = {
+    "server/logstore_server/commands/access.py": "tests/server/commands/test_user.py, test_acl.py",
     f"{KAFKA}/acl_values.py": "tests/server/kafka/apis/test_create_acls.py",
     f"{KAFKA}/admin.py": "tests/server/kafka/apis/test_create_topics.py",
     f"{KAFKA}/apis/delete_acls.py": "tests/server/kafka/apis/test_create_acls.py",

@@ -28,6 +28,8 @@ COMMANDS = {
     "produce": "Write records read from standard input or files to a topic.",
     "consume": "Read records of topics and print them.",
     "group": "List, describe, reset and delete consumer groups.",
+    "user": "Add, list and remove users who log in.",
+    "acl": "Add, list and remove access rules.",
     "verify": "Check every file of a store, changing nothing.",
     "dump": "Print what is in the files of a store.",
     "import": "Take over the topics of a stopped Kafka broker.",

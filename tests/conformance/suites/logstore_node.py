@@ -18,8 +18,14 @@ STOP_SECONDS_MAX = 60
 SETTINGS = {
     "auto.create.topics.enable": "kafka.auto_create_topics",
     "num.partitions": "kafka.num_partitions",
+    "authorizer.class.name": "kafka.security.authorization",
+    "allow.everyone.if.no.acl.found": "kafka.security.allow_everyone_if_no_acl_found",
 }
-DEFAULTS = {"num.partitions": "4"}
+DEFAULTS = {
+    "num.partitions": "4",
+    "authorizer.class.name": "true",
+    "allow.everyone.if.no.acl.found": "true",
+}
 
 
 class LogstoreNode:

@@ -26,6 +26,7 @@ from typing import Any
 
 from logstore.api import Acks, Appended, TopicPartition
 from logstore.errors import (
+    BatchRecordError,
     ConcurrentTransactionsError,
     InvalidBatchError,
     InvalidRequestError,
@@ -33,7 +34,7 @@ from logstore.errors import (
     UnknownTopicError,
 )
 from logstore.pending import Pending
-from logstore.record import parse_header
+from logstore.record import decode_records, parse_header
 from logstore_server.kafka.context import Request
 from logstore_server.kafka.encoding import Values
 from logstore_server.kafka.errors import ErrorCode, error_message
@@ -46,6 +47,8 @@ TOPIC_IDS_VERSION = 13
 # Checking and writing an uncompressed megabyte takes about 0.3 ms in the event loop; a thread costs
 # as much to reach. Larger and compressed batches go to a worker.
 INLINE_BYTES_MAX = 2 * 1024 * 1024
+# Of a larger refused batch only the first fault is named.
+FAULTS_BYTES_MAX = 16 * 1024 * 1024
 ACKS = {-1: Acks.ALL, 0: Acks.NONE, 1: Acks.LEADER}
 
 
@@ -159,7 +162,7 @@ def _partition(request: Request, part: Part) -> Values:
             "index": part.where.partition,
             "error_code": _code(request, error),
             "base_offset": -1,
-            "record_errors": (),
+            "record_errors": _record_errors(part.data, error),
             "error_message": error_message(error),
         }
     stored = part.pending.result(0)
@@ -181,3 +184,21 @@ def _code(request: Request, error: LogStoreError) -> ErrorCode:
     if isinstance(error, ConcurrentTransactionsError) and request.version < IMPLICIT_VERSION:
         return ErrorCode.NOT_ENOUGH_REPLICAS  # what older clients try again after
     return writer_code(error, request.version, abortable=ABORTABLE_VERSION)
+
+
+def _record_errors(data: bytes, error: LogStoreError) -> list[Values]:
+    """The records that are at fault, so that a client may give up these and send the others: on a
+    compacted topic all that have no key, else the one that was met first."""
+    if not isinstance(error, BatchRecordError):
+        return []
+    first = int(error.details["record_index"])
+    try:
+        records = decode_records(data, decompressed_bytes_max=FAULTS_BYTES_MAX)
+        keyless = [index for index, record in enumerate(records) if record.key is None]
+    except InvalidBatchError:
+        keyless = []
+    faults = keyless if first in keyless else [first]
+    return [
+        {"batch_index": index, "batch_index_error_message": error_message(error)}
+        for index in faults
+    ]

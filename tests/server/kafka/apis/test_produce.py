@@ -126,3 +126,14 @@ def test_a_topic_that_is_not_there(wire: Wire, store, version: int) -> None:
 def test_a_batch_that_is_too_large(wire: Wire, store) -> None:
     store.create_topic(TopicSpec("t", configs={"max_message_bytes": "200"}))
     assert ask(wire, store, 9, batch(bytes(300))).error_code == ErrorCode.MESSAGE_TOO_LARGE
+
+
+def test_records_without_a_key_are_named_on_a_compacted_topic(wire: Wire, store) -> None:
+    store.create_topic(TopicSpec("compacted", 1, {"cleanup.policy": "compact"}))
+    keys = [b"a", None, b"b", None]
+    records = bytes(encode_batch([b"v"] * 4, keys, [1] * 4, [[]] * 4))
+    answer = ask(wire, store, 9, records, topic="compacted")
+    assert answer.error_code == ErrorCode.INVALID_RECORD
+    assert [one.batch_index for one in answer.record_errors] == [1, 3]
+    assert "key" in answer.record_errors[0].batch_index_error_message
+    assert stored(store, "compacted") == []

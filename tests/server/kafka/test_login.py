@@ -203,3 +203,12 @@ def test_a_login_has_its_time(users: LocalLogStore) -> None:
         assert log_in_plain(wire, "root").error_code == 0  # again, on the same connection
         assert log_in_plain(wire, "ann").error_code == ErrorCode.SASL_AUTHENTICATION_FAILED
         assert wire.is_closed()
+
+
+def test_who_does_not_log_in_is_not_waited_for(
+    users: LocalLogStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logstore_server.kafka.session.LOGIN_S_MAX", 0.3)
+    with secured(users) as server, logged_in(server) as known, Wire(server.kafka) as silent:
+        assert silent.is_closed()
+        assert known.ask("api_versions", 0).api_keys  # who has logged in may be silent

@@ -13,7 +13,7 @@ Invariants
   written again until the log is reopened (`_fail`).
 
 Locks: `_lock` orders appends and all changes of fields. It is held over an append's pwrite (into
-the page cache), never over a sync or a callback. Readers take none (see LogView).
+the page cache) and the hint to begin writing it out, never over a sync or a callback. Readers take none (see LogView).
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ class LogWriter:
         self._is_directory_dirty = False
         self._slot_due = 0.0
         self._is_marked = False  # the flusher knows that it is dirty, and has not begun
+        self._is_waited_for = False  # the append at work
         self._planned = self.end  # what the last round that began covers
         self._closing: LogStoreError | None = None
 
@@ -114,6 +115,7 @@ class LogWriter:
         is_page_cache = self.config.durability == "page_cache"
         try:
             with self._lock:
+                self._is_waited_for = flush is not Flush.LATER and not is_page_cache
                 appended = self._append_locked(view, header)
                 if appended.duplicate:
                     return appended
@@ -130,8 +132,6 @@ class LogWriter:
                 self._mark(urgent=False)
             self._tell_readers()
             return appended
-        if not is_marked and flush is not Flush.LATER and self._flusher.is_idle:
-            self._start_write_back()
         if flush is Flush.NOW or not is_marked:
             self._mark(urgent=flush is Flush.NOW)
         return appended
@@ -143,15 +143,6 @@ class LogWriter:
         """Somebody who leads no round waits for it."""
         if last_offset >= self._planned:  # else the round in progress covers it
             self._mark(urgent=True)
-
-    def _start_write_back(self) -> None:
-        """A round begins with nothing but this append, as soon as this thread has made a few more
-        steps. The disk need not wait for them."""
-        segment, published = self._active, self._view.published
-        files = segment.files
-        if files is not None:
-            start = published.position if published.segment is segment else 0
-            files.log.start_write_back(start, segment.size - start)
 
     def _publish(self, offset: int, segment: Segment, position: int) -> None:
         self._view.published = self._publishable(offset, segment, position)
@@ -210,7 +201,9 @@ class LogWriter:
     def _write(self, view: memoryview, header: BatchHeader, base_offset: int) -> None:
         """Put the batch at the end of the active segment; all or nothing."""
         segment = self._active
-        prefix = header_prefix(header, base_offset=base_offset, leader_epoch=self.leader_epoch)
+        prefix = header_prefix(
+            header.batch_length, base_offset=base_offset, leader_epoch=self.leader_epoch
+        )
         self.is_touched = True  # also by a write that fails
         try:
             was_dirty = segment.is_dirty
@@ -223,6 +216,10 @@ class LogWriter:
                 if not was_dirty:
                     self._cache.mark_clean(segment)
                 raise
+            if self._is_waited_for and not self._is_marked and self._flusher.is_idle:
+                # A round begins with this append alone, as soon as this thread has made some more
+                # steps. The disk need not wait for them.
+                files.log.start_write_back(segment.size, view.nbytes)
             segment.note_append(files, header, base_offset=base_offset, config=self.config)
         except OSError as error:
             raise self._write_failed(error, segment.log_path) from error

@@ -13,7 +13,8 @@ Invariants
   written again until the log is reopened (`_fail`).
 
 Locks: `_lock` orders appends and all changes of fields. It is held over an append's pwrite (into
-the page cache) and the hint to begin writing it out, never over a sync or a callback. Readers take none (see LogView).
+the page cache) and the hint to begin writing it out, never over a sync or a callback. Readers take
+none (see LogView).
 """
 
 from __future__ import annotations

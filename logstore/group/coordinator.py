@@ -224,6 +224,7 @@ class GroupCoordinator:
         errors that concern all are raised."""
         check_group_id(commit.group_id)
         is_fenced_by_epoch = producer is not None and not commit.member_id
+        errors: list[LogStoreError | None] = []  # known when it is admitted
 
         def admit() -> None:
             self._admit(
@@ -231,11 +232,10 @@ class GroupCoordinator:
                 commit.member_id,
                 commit.member_epoch,
                 commit.instance_id,
-                is_kept=bool(commit.offsets),
+                is_kept=None in errors,
                 may_anyone=is_fenced_by_epoch and commit.member_epoch < 0,
             )
 
-        errors: list[LogStoreError | None] = []
         written = self.table.offsets.commit(
             commit.group_id, commit.offsets, admit, producer, errors=errors
         )

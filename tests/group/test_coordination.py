@@ -409,6 +409,7 @@ def test_a_commit_of_nothing_good_is_answered_at_once(rig):
     assert isinstance(error, UnknownTopicError)
     assert commit_each(rig).result(0) == []
     assert rig.journal.waiting == []
+    assert rig.groups.list_groups() == [], "and makes no group"
 
 
 def test_a_member_that_may_not_commit_commits_nothing(rig):

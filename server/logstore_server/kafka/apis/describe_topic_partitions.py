@@ -72,8 +72,8 @@ def _topic(request: Request, topic: TopicInfo, partitions: range) -> dict[str, A
                 "leader_epoch": topic.partitions[partition].leader_epoch,
                 "replica_nodes": [node_id],
                 "isr_nodes": [node_id],
-                "eligible_leader_replicas": None,
-                "last_known_elr": None,
+                "eligible_leader_replicas": [],  # not null: the Java client reads on
+                "last_known_elr": [],
                 "offline_replicas": [],
             }
             for partition in partitions

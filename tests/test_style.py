@@ -61,6 +61,7 @@ TESTED_BY = {
     "logstore/log/follower.py": "tests/test_follower.py",
     "logstore/read_only_fs.py": "tests/test_follower.py",
     "logstore/reader.py": "tests/test_store.py",
+    "server/logstore_server/kafka/schema.py": "tests/server/kafka/test_encoding.py",
     "server/logstore_server/kafka/context.py": "values; every test in tests/server/kafka/apis",
     "server/logstore_server/kafka/transactions.py": "tests of the txn APIs beside it",
     "logstore/version.py": "a constant, which the package's metadata is made from",

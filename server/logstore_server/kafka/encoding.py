@@ -19,8 +19,9 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import timedelta
-from types import NoneType, UnionType
-from typing import Any, TypeAlias, Union, get_args, get_origin
+from typing import Any, TypeAlias
+
+from logstore_server.kafka.schema import FORMATS, inner_type
 
 Values: TypeAlias = Mapping[str, Any]
 Part: TypeAlias = bytes | bytearray | memoryview
@@ -29,12 +30,6 @@ Part: TypeAlias = bytes | bytearray | memoryview
 COPIED_BYTES_MAX = 4 * 1024
 
 _REQUIRED = object()
-_FORMATS = {
-    "int8": "b", "int16": "h", "int32": "i", "int64": "q",
-    "uint8": "B", "uint16": "H", "uint32": "I", "uint64": "Q",
-    "float64": "d", "bool": "?", "error_code": "h",
-    "timedelta_i32": "i", "timedelta_i64": "q",
-}  # fmt: skip
 _INT8 = struct.Struct(">b")
 _INT16 = struct.Struct(">h")
 _INT32 = struct.Struct(">i")
@@ -166,27 +161,11 @@ def _tags_writer(tagged: Sequence[tuple[int, str, Writer, object]]) -> Writer:
 # --- fields ---------------------------------------------------------------------------------
 
 
-def _inner_type(field: Field[Any]) -> tuple[Any, bool, bool]:
-    """(type without its wrappings, whether it is an array, whether None is a value)."""
-    kind, nullable = _without_none(field.type)
-    if get_origin(kind) is not tuple:
-        return kind, False, nullable
-    inner, inner_nullable = _without_none(get_args(kind)[0])
-    return inner, True, nullable or inner_nullable
-
-
-def _without_none(kind: Any) -> tuple[Any, bool]:
-    if get_origin(kind) not in (UnionType, Union):
-        return kind, False
-    kinds = [arg for arg in get_args(kind) if arg is not NoneType]
-    return kinds[0], len(kinds) < len(get_args(kind))
-
-
 def _fixed_format(field: Field[Any]) -> str | None:
-    kind, is_array, _ = _inner_type(field)
+    kind, is_array, _ = inner_type(field)
     if is_array or is_dataclass(kind):
         return None
-    return _FORMATS.get(field.metadata["kafka_type"])
+    return FORMATS.get(field.metadata["kafka_type"])
 
 
 def _default(field: Field[Any]) -> object:
@@ -203,7 +182,7 @@ def _tagged_default(field: Field[Any]) -> object:
 
 
 def _field_writer(field: Field[Any], flexible: bool) -> Writer:
-    kind, is_array, nullable = _inner_type(field)
+    kind, is_array, nullable = inner_type(field)
     if is_dataclass(kind):
         inner = entity_writer(kind)  # type: ignore[arg-type]
         if not is_array and nullable:
@@ -236,7 +215,7 @@ def _array_writer(inner: Writer, flexible: bool) -> Writer:
 
 
 def _primitive_writer(kafka_type: str, flexible: bool, nullable: bool) -> Writer:
-    if (form := _FORMATS.get(kafka_type)) is not None:
+    if (form := FORMATS.get(kafka_type)) is not None:
         return _run_writer_of_one(form)
     if kafka_type == "uuid":
         return _write_uuid

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from logstore_server.kafka.messages import MalformedRequestError
+from logstore_server.kafka.decoding import MalformedRequestError
 
 _FIXED = struct.Struct(">hhih")
 _KEY = struct.Struct(">h")

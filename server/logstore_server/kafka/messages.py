@@ -12,8 +12,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from logstore_server.kafka.decoding import Input, MalformedRequestError, Reader, entity_reader
 from logstore_server.kafka.encoding import Output, Part, Values, Writer, entity_writer
 from logstore_server.kafka.registry import Api
+
+__all__ = ["Answer", "Handler", "MalformedRequestError", "Messages"]
 
 Answer: TypeAlias = Values | None  # None: the client wants none
 # (API key, handler, schema of the answer) -> the handler behind what all of them are behind.
@@ -23,17 +26,13 @@ Handler: TypeAlias = Callable[[Any], Answer | Awaitable[Answer]]
 _PREFIX = struct.Struct(">ii")  # length, correlation id
 
 
-class MalformedRequestError(Exception):
-    """The bytes of a request are not one. Ends the connection."""
-
-
 @dataclass(frozen=True, slots=True)
 class Messages:
     api: Api
     version: int
     is_flexible: bool
     handle: Handler
-    _read: Callable[[memoryview, int], tuple[Any, int]]
+    _read: Reader
     _write: Writer
     _header_is_flexible: bool
 
@@ -41,7 +40,6 @@ class Messages:
     def load(cls, api: Api, version: int, gate: Gate | None = None) -> Messages:
         """Imports what is needed: call it in a thread. Thread-safe. `gate`: see gate.py."""
         from kio.index import load_request_schema, load_response_schema
-        from kio.serial import entity_reader
 
         request = load_request_schema(api.key, version)
         response = load_response_schema(api.key, version)
@@ -60,10 +58,7 @@ class Messages:
 
     def read(self, frame: memoryview, position: int) -> Any:
         """The request's body. Raises MalformedRequestError."""
-        try:
-            return self._read(frame, position)[0]
-        except Exception as error:  # kio's own, and what else its decoder may meet in such bytes
-            raise MalformedRequestError(f"{type(error).__name__}: {error}") from None
+        return self._read(Input(frame, position))
 
     def encode(self, correlation_id: int, values: Values) -> list[Part]:
         """A whole frame. Raises for values that are not the schema's: a bug of the handler."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -30,7 +31,7 @@ async def _write_and_read(address: str, compression: str | None, acks: object) -
     try:
         consumer.assign([PART])
         await consumer.seek_to_beginning(PART)
-        found = []
+        found: list[Any] = []
         while len(found) < len(values):
             batches = await asyncio.wait_for(consumer.getmany(timeout_ms=5_000), 20)
             found += [record for records in batches.values() for record in records]

@@ -46,7 +46,7 @@ def consume(address: str, count: int, topic: str = "t", **config: Any) -> list[A
 @pytest.mark.parametrize("acks", ["all", "1"])
 def test_it_reads_what_it_wrote(address: str, compression: str, acks: str) -> None:
     values = [b"%d" % number * 20 for number in range(1_000)]
-    config = {"compression.type": compression, "acks": acks, "linger.ms": 20}
+    config: dict[str, Any] = {"compression.type": compression, "acks": acks, "linger.ms": 20}
     assert produce(address, values, **config) == list(range(1_000))
     found = consume(address, 1_000)
     assert [message.value() for message in found] == values
@@ -57,7 +57,8 @@ def test_it_reads_what_it_wrote(address: str, compression: str, acks: str) -> No
 
 def test_compressed_batches_are_stored_compressed(server) -> None:
     """It compresses only if Produce is advertised from version 0."""
-    produce(server.kafka, [bytes(10_000)] * 20, **{"compression.type": "zstd", "linger.ms": 50})
+    config: dict[str, Any] = {"compression.type": "zstd", "linger.ms": 50}
+    produce(server.kafka, [bytes(10_000)] * 20, **config)
     (info,) = server.store.describe_topics(["t"])
     assert info.partitions[0].size_bytes < 20_000
 
@@ -74,7 +75,7 @@ def test_offsets_by_time_and_watermarks(address: str) -> None:
 
 def test_a_large_record(address: str) -> None:
     value = bytes(range(256)) * 20_000  # 5 MB
-    config = {"message.max.bytes": 8_000_000}
+    config: dict[str, Any] = {"message.max.bytes": 8_000_000}
     assert produce(address, [value], **config) == [0]
     (found,) = consume(address, 1)
     assert found.value() == value
@@ -82,7 +83,7 @@ def test_a_large_record(address: str) -> None:
 
 def test_a_record_that_is_too_large_is_told(address: str) -> None:
     producer = Producer({"bootstrap.servers": address, "message.max.bytes": 20_000_000})
-    errors = []
+    errors: list[Any] = []
     producer.produce("t", bytes(9_000_000), on_delivery=lambda error, _: errors.append(error))
     producer.flush(TIMEOUT_S)
     assert errors[0].name() == "MSG_SIZE_TOO_LARGE"

@@ -11,6 +11,8 @@ from tests.fuzz.targets import (
     compression,
     consumer_protocol,
     identity,
+    kafka_connection,
+    kafka_requests,
     leader_epochs,
     log_start,
     meta,
@@ -51,5 +53,7 @@ TARGETS: tuple[Target, ...] = tuple(
         consumer_protocol,
         rpc_calls,
         rpc_streams,
+        kafka_connection,
+        kafka_requests,
     )
 )

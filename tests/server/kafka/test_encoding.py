@@ -15,6 +15,7 @@ from kio.serial import entity_reader
 from logstore_server.kafka import encoding
 from logstore_server.kafka.encoding import Output
 from logstore_server.kafka.registry import APIS
+from logstore_server.kafka.schema import inner_type
 
 SCHEMAS = [
     load(api.key, version)
@@ -65,7 +66,7 @@ def mappings(cls: type[Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def values(field: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
-    kind, is_array, nullable = encoding._inner_type(field)
+    kind, is_array, nullable = inner_type(field)
     if dataclasses.is_dataclass(kind):
         inner: st.SearchStrategy[Any] = mappings(kind)  # type: ignore[arg-type]
     else:

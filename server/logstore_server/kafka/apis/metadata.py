@@ -59,12 +59,14 @@ async def _named_topic(request: Request, topic: Any) -> Values:
         if topic_id is not None:
             name = request.store.topic_name(topic_id)
         elif name is None:
-            return _failed(None, None, ErrorCode.INVALID_REQUEST)
+            # Only a topic that is asked for by id may go without a name; none was given here.
+            return _failed("", None, ErrorCode.INVALID_REQUEST)
         (info,) = request.store.describe_topics([name])
         return _topic(request, info)
     except UnknownTopicError:
         if topic_id is not None:
-            return _failed(None, topic_id, ErrorCode.UNKNOWN_TOPIC_ID)
+            name = None if request.version >= TOPICS_BY_ID_VERSION else ""
+            return _failed(name, topic_id, ErrorCode.UNKNOWN_TOPIC_ID)
     except LogStoreError as error:
         return _failed(name, topic_id, error_code(error))
     assert name is not None

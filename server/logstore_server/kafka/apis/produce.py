@@ -49,6 +49,7 @@ TOPIC_IDS_VERSION = 13
 INLINE_BYTES_MAX = 2 * 1024 * 1024
 # Of a larger refused batch only the first fault is named.
 FAULTS_BYTES_MAX = 16 * 1024 * 1024
+NO_RECORDS = memoryview(b"")
 ACKS = {-1: Acks.ALL, 0: Acks.NONE, 1: Acks.LEADER}
 
 
@@ -58,7 +59,7 @@ class Part:
 
     topic: Any  # the schema's
     where: TopicPartition
-    data: bytes
+    data: memoryview
     pending: Pending[Appended]
 
 
@@ -116,7 +117,9 @@ def _part(request: Request, topic: Any, partition: Any, acks: Acks | None) -> Pa
     pending: Pending[Appended] = Pending()
     if refused is not None:
         pending.set_error(refused)
-    return Part(topic, where, partition.records or b"", pending)
+    return Part(
+        topic, where, NO_RECORDS if partition.records is None else partition.records, pending
+    )
 
 
 def _are_light(parts: list[Part]) -> bool:
@@ -186,7 +189,7 @@ def _code(request: Request, error: LogStoreError) -> ErrorCode:
     return writer_code(error, request.version, abortable=ABORTABLE_VERSION)
 
 
-def _record_errors(data: bytes, error: LogStoreError) -> list[Values]:
+def _record_errors(data: memoryview, error: LogStoreError) -> list[Values]:
     """The records that are at fault, so that a client may give up these and send the others: on a
     compacted topic all that have no key, else the one that was met first."""
     if not isinstance(error, BatchRecordError):

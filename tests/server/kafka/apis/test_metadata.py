@@ -83,3 +83,12 @@ def test_settings_of_automatic_topics(store) -> None:
     ):
         (topic,) = ask(wire, 1, topics=[{"name": "off"}]).topics
         assert topic.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+@pytest.mark.parametrize("version", [10, 11, 12])
+def test_a_topic_without_name_and_id_is_no_request(wire: Wire, version: int) -> None:
+    (topic,) = ask(wire, version, topics=[{"name": None, "topic_id": None}]).topics
+    assert (topic.error_code, topic.name) == (ErrorCode.INVALID_REQUEST, "")
+    stranger = [{"name": None, "topic_id": uuid.uuid4()}]
+    (topic,) = ask(wire, version, topics=stranger).topics
+    assert topic.error_code == ErrorCode.UNKNOWN_TOPIC_ID

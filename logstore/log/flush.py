@@ -133,8 +133,8 @@ class Flusher:
 
     @property
     def is_idle(self) -> bool:
-        """No round runs or is about to. Without the lock: a guess."""
-        return not (self._is_running or self._helpers or self._is_urgent)
+        """No round runs or is about to, and there is nothing for one. Without the lock: a guess."""
+        return not (self._is_running or self._helpers or self._dirty)
 
     def mark_dirty(self, log: Flushable, *, urgent: bool, within_ms: int = 0) -> None:
         """`log` has unsynced bytes: somebody waits for them, or they may wait `within_ms`."""

@@ -316,6 +316,16 @@ def test_a_slot_that_was_prepared_before_a_change_is_made_anew(log_start: int) -
     assert slot.generation == writer._generation
 
 
+class Idle:
+    """Another partition, which has nothing to flush after all."""
+
+    def begin_flush(self) -> None:
+        return None
+
+    def finish_flush(self, plan: object) -> None:
+        raise AssertionError
+
+
 def test_the_disk_begins_with_an_append_that_a_round_will_have_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -340,9 +350,12 @@ def test_the_disk_begins_with_an_append_that_a_round_will_have_alone(
     append(Flush.LED)
     part.flusher._is_running = False
     part.flusher.run_round()
+    part.flusher._dirty[Idle()] = None
+    append(Flush.LED)
+    part.flusher.run_round()
     append(Flush.LED)
     size = len(batch)
-    assert begun == [(0, size), (4 * size, size)]
+    assert begun == [(0, size), (5 * size, size)]
 
 
 def test_a_write_that_failed_leaves_no_segment_dirty() -> None:

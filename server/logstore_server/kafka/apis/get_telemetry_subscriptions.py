@@ -14,7 +14,9 @@ from logstore_server.kafka.context import Request
 from logstore_server.kafka.encoding import Values
 from logstore_server.kafka.errors import ErrorCode
 
-PUSH_INTERVAL_MS = 60 * 60 * 1000
+# Kafka's. librdkafka counts in microseconds of 32 bits: of an hour it makes no time at all, and
+# asks thousands of times a second.
+PUSH_INTERVAL_MS = 5 * 60 * 1000
 TELEMETRY_BYTES_MAX = 1 << 20  # Kafka's; of what is never asked for
 
 

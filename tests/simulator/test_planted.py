@@ -22,12 +22,12 @@ FOUND_BY = {
     "index_trusted_after_a_crash": 16,
     "sequence_table_not_snapshotted": 0,
     "marker_lost": 9,
-    "tombstone_too_early": 3,
+    "tombstone_too_early": 41,
     "retry_of_a_failed_fsync": 36,
     "checkpoint_ahead_of_data": 57,
     "torn_tail_kept": 2,
     "high_watermark_raised_by_recovery_without_a_sync": 39,
-    "reopen_after_a_failed_fsync_trusts_the_page_cache": 2,
+    "reopen_after_a_failed_fsync_trusts_the_page_cache": 34,
 }
 
 

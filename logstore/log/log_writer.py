@@ -212,6 +212,8 @@ class LogWriter:
             if files is None:
                 files = self._cache.pin_dirty(segment)
             try:
+                if not segment.is_max_timestamp_known:  # read before the batch is there, may fail
+                    segment.load_max_timestamp(files)
                 self._put(segment, files, [prefix, view[PREFIX_BYTES:]], view.nbytes)
             except OSError:
                 if not was_dirty:

@@ -17,7 +17,8 @@ from tests.conformance.kafka.members import Member, Team, team
 from tests.server.in_process import InProcessServer
 
 # Sessions have to end and processes to start, which takes its time on a machine that is busy.
-pytestmark = pytest.mark.timeout(300)
+# Minutes in all: `make conformance` runs them.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 PARTITIONS = 6
 TOPIC, GROUP = "t", "g"
 SESSION_S = 6.0  # Kafka's least

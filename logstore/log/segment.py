@@ -206,14 +206,16 @@ class Segment:
     def note_append(
         self, files: SegmentFiles, header: BatchHeader, *, base_offset: int, config: TopicConfig
     ) -> None:
-        """Account for a batch just written at `size`. Never fails: an index may miss an entry, and
-        the largest timestamp is known (see load_max_timestamp)."""
+        """Account for a batch just written at `size`. Never fails if the largest timestamp
+        is known: an index may miss an entry."""
         position = self.size
         last_offset = base_offset + header.last_offset_delta
         if self._since_index_entry > config.index_interval_bytes:
             self.add_index_entries(files, last_offset, position)
         if position == 0:
             self._first_timestamp = header.max_timestamp
+        if self._max_timestamp is None:  # nothing was asked of it since it was opened
+            self.load_max_timestamp(files)
         is_latest = self._max_timestamp is None or header.max_timestamp > self._max_timestamp
         if is_latest and header.record_count:  # without records it has no timestamp to be found
             self._max_timestamp = header.max_timestamp

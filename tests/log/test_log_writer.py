@@ -370,8 +370,7 @@ def test_a_write_that_failed_leaves_no_segment_dirty() -> None:
 def test_what_is_refused_because_an_index_cannot_be_opened_is_not_there_after_a_crash() -> None:
     part = Partition()
     part.put(b"a")
-    part.memory.kill()
-    part.reopen()
+    part.close_and_open()
     part.memory.inject("open", errno.ENOSPC, path_contains=".timeindex", times=None)
     with pytest.raises(DiskFullError):
         part.append(b"b")

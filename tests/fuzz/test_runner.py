@@ -82,15 +82,16 @@ def run(check, **options) -> Result:
         (wrong_error, "IndexError"),
         (wrong_value, "a round trip"),
         (hangs, "HangError"),
-        (allocates, "MemoryError"),
+        (allocates, ("MemoryError", "died")),  # at its limit of memory a process may also end
         (crashes, "died"),
         (accepted_and_then_refused, "accepted, and then"),
     ],
 )
-def test_a_planted_bug_is_found(check, problem: str) -> None:
+def test_a_planted_bug_is_found(check, problem: str | tuple[str, ...]) -> None:
     result = run(check)
     assert result.finding is not None
-    assert problem in result.finding.problem
+    problems = (problem,) if isinstance(problem, str) else problem
+    assert any(each in result.finding.problem for each in problems)
     data = bytes.fromhex(result.finding.input_hex)
     assert parse(data) is not None
 

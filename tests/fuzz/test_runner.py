@@ -82,16 +82,15 @@ def run(check, **options) -> Result:
         (wrong_error, "IndexError"),
         (wrong_value, "a round trip"),
         (hangs, "HangError"),
-        (allocates, ("MemoryError", "died")),  # at its limit of memory a process may also end
+        (allocates, "MemoryError"),
         (crashes, "died"),
         (accepted_and_then_refused, "accepted, and then"),
     ],
 )
-def test_a_planted_bug_is_found(check, problem: str | tuple[str, ...]) -> None:
+def test_a_planted_bug_is_found(check, problem: str) -> None:
     result = run(check)
     assert result.finding is not None
-    problems = (problem,) if isinstance(problem, str) else problem
-    assert any(each in result.finding.problem for each in problems)
+    assert problem in result.finding.problem
     data = bytes.fromhex(result.finding.input_hex)
     assert parse(data) is not None
 

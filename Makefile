@@ -10,6 +10,9 @@ GEN_READY := $(GEN_VENV)/.ready
 PROTOS := $(wildcard proto/logstore/v1/*.proto)
 CODE := logstore server tests benchmarks setup.py
 JOBS ?= 2
+# An installed package has its bytecode: with this set every server, client and worker that a test
+# or a benchmark starts would compile all of its sources first (0.38 s to the first answer, not 0.25).
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: all fmt lint type contracts test test-compiled test-pure bench demo torture simulate fuzz conformance gen \
         gen-check lint-proto clean

@@ -79,7 +79,6 @@ fuzz: $(READY)
 # compiler, about an hour, and for two of the suites a checkout: tests/conformance/suites/README.md.
 conformance: $(READY)
 	status=0; \
-	$(BIN)/python -m pytest -q -m slow tests/conformance/kafka || status=1; \
 	$(BIN)/python -m tests.conformance.suites || status=1; \
 	$(BIN)/python -m tests.conformance.suites.dump_log || status=1; \
 	$(BIN)/python -m tests.conformance.suites.import_node || status=1; \

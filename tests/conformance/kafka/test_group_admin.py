@@ -68,7 +68,6 @@ def admin(address: str) -> Iterator[kafka.KafkaAdminClient]:
     admin.close()
 
 
-@pytest.mark.slow  # a process of a client joins first
 def test_kafka_python_lists_and_describes(admin, busy):
     found = {group["group_id"]: group for group in admin.list_groups()}
     assert found["g"]["protocol_type"] == "consumer"
@@ -96,7 +95,6 @@ def test_kafka_python_reads_and_changes_offsets(admin, server, local):
     assert server.store.list_groups() == []
 
 
-@pytest.mark.slow  # a process of a client joins first
 def test_kafka_python_is_refused_what_members_need(admin, server, busy):
     done = admin.delete_group_offsets("g", [T0])
     assert done[T0] is kafka.errors.GroupSubscribedToTopicError
@@ -115,7 +113,6 @@ def results(futures: dict[str, Any]) -> dict[str, Any]:
     return {key: future.result(20) for key, future in futures.items()}
 
 
-@pytest.mark.slow  # a process of a client joins first
 def test_confluent_lists_and_describes(address, busy):
     admin = AdminClient({"bootstrap.servers": address})
     listed = admin.list_consumer_groups().result(20)
@@ -147,7 +144,6 @@ def test_confluent_reads_and_changes_offsets(server, address, local):
     assert server.store.list_groups() == []
 
 
-@pytest.mark.slow  # a process of a client joins first
 def test_confluent_is_refused_what_members_need(address, busy):
     admin = AdminClient({"bootstrap.servers": address})
     with pytest.raises(confluent_kafka.KafkaException) as caught:
@@ -155,7 +151,6 @@ def test_confluent_is_refused_what_members_need(address, busy):
     assert caught.value.args[0].code() == confluent_kafka.KafkaError.NON_EMPTY_GROUP
 
 
-@pytest.mark.slow  # a process of a client joins first
 def test_confluent_sees_members_over_grpc(server, address, local, members):
     members.start("grpc", server.address, "t", "h", client_id="over-grpc")
     members.wait_until_shared(2)
@@ -169,7 +164,6 @@ def test_confluent_sees_members_over_grpc(server, address, local, members):
 # --- aiokafka ---------------------------------------------------------------------------------
 
 
-@pytest.mark.slow  # a process of a client joins first
 def test_aiokafka_lists_describes_and_reads_offsets(address, busy):
     async def run() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=address)

@@ -17,8 +17,7 @@ from tests.conformance.kafka.members import Member, Team, team
 from tests.server.in_process import InProcessServer
 
 # Sessions have to end and processes to start, which takes its time on a machine that is busy.
-# Minutes in all: `make conformance` runs them.
-pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+pytestmark = pytest.mark.timeout(300)
 PARTITIONS = 6
 TOPIC, GROUP = "t", "g"
 SESSION_S = 6.0  # Kafka's least

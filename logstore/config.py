@@ -240,7 +240,10 @@ class GroupConfig:
     members_max: int = 10_000
     offsets_retention_ms: int = 7 * DAY_MS
     offset_metadata_bytes_max: int = 4096
-    classic_initial_rebalance_delay_ms: int = 0
+    # The first members of a classic group wait for more to come, and for their own metadata: a
+    # kafka-python member that joins before it knows its topic's partitions is assigned none, joins
+    # again, and never takes up that answer if its poll timed out on it. Kafka waits 3000.
+    classic_initial_rebalance_delay_ms: int = 500
 
     def __post_init__(self) -> None:
         _check_range(self, "session_timeout_ms_min", 1, self.session_timeout_ms_max)
@@ -248,6 +251,7 @@ class GroupConfig:
             self, "session_timeout_ms", self.session_timeout_ms_min, self.session_timeout_ms_max
         )
         _check_range(self, "heartbeat_interval_ms", 1, self.session_timeout_ms)
+        _check_range(self, "classic_initial_rebalance_delay_ms", 0, 60_000)
         _check_range(self, "rebalance_timeout_ms", 1, INT64_MAX)
         _check_range(self, "members_max", 1, 1_000_000)
         _check_range(self, "offsets_retention_ms", 1, INT64_MAX)

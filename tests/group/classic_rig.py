@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from logstore.api import (
     ClassicHeartbeat,
@@ -21,7 +21,7 @@ from logstore.group.classic_member import Reply
 
 SESSION = 10.0
 REBALANCE = 30.0
-CONFIG = GroupConfig(members_max=4)
+CONFIG = GroupConfig(members_max=4, classic_initial_rebalance_delay_ms=0)
 RANGE = ClassicProtocol("range", b"r")
 STICKY = ClassicProtocol("sticky", b"s")
 
@@ -105,7 +105,7 @@ class ClassicRig:
 
 
 def new_rig(**config) -> ClassicRig:
-    return ClassicRig(ClassicGroup("g", GroupConfig(members_max=4, **config)))
+    return ClassicRig(ClassicGroup("g", replace(CONFIG, **config)))
 
 
 def completing_pair(rig: ClassicRig, **asked) -> None:

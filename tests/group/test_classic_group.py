@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from logstore.api import ClassicProtocol, JoinedMember
+from logstore.config import GroupConfig
 from logstore.errors import (
     GroupFullError,
     GroupKindError,
@@ -14,6 +15,7 @@ from logstore.errors import (
     RebalanceInProgressError,
     UnknownMemberError,
 )
+from logstore.group.classic_group import ClassicGroup
 from logstore.group.classic_member import ID_LENGTH_MAX, NEW_MEMBER_TIMEOUT, PROTOCOLS_MAX
 from tests.group.classic_rig import (
     RANGE,
@@ -84,6 +86,14 @@ def test_the_first_generation_waits_for_those_who_come_together():
     rig.expire(6.0)
     assert {rig.joined(first).generation, rig.joined(second).generation} == {1}
     assert len(rig.joined(first).members) == 2
+
+
+def test_by_default_a_first_member_has_the_time_to_learn_of_its_topics_partitions():
+    rig = ClassicRig(ClassicGroup("g", GroupConfig()))
+    first = rig.join(new_id="a")
+    assert (rig.group.state, rig.group.next_deadline()) == ("preparing", 0.5)
+    rig.expire(0.5)
+    assert rig.joined(first).generation == 1
 
 
 def test_the_first_generation_is_put_off_no_longer_than_a_rebalance():

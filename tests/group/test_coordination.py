@@ -81,7 +81,9 @@ class Rig:
         self.groups = self.open()
 
     def open(self) -> GroupCoordinator:
-        config = GroupConfig(offsets_retention_ms=RETENTION_MS)
+        config = GroupConfig(
+            offsets_retention_ms=RETENTION_MS, classic_initial_rebalance_delay_ms=0
+        )
         return GroupCoordinator(config, self.clock, self.journal, self.topics, self.new_id)
 
     def new_id(self) -> Any:

@@ -56,6 +56,7 @@ class PendingFlush(Pending[T]):
         callback(self)
 
     def _tell(self, _error: LogStoreError | None) -> None:
+        self._is_over()  # from here on it has its value or its error
         with CREATION:
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:

@@ -74,8 +74,9 @@ class Pending(Generic[T]):
         following: Pending[T] = Pending(self._help_with)
 
         def finish(done: Pending[T]) -> None:
-            if done._error is not None:
-                following.set_error(done._error)
+            error = done.error
+            if error is not None:
+                following.set_error(error)
             else:
                 apply(cast(T, done._value))
                 following.set_result(cast(T, done._value))

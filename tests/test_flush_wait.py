@@ -114,3 +114,19 @@ def test_with_page_cache_it_is_over_at_once() -> None:
     assert not isinstance(pending, PendingFlush)
     assert pending.done
     assert pending.result(0) == 7
+
+
+def test_what_follows_a_flush_that_failed_fails_too() -> None:
+    waited = Waited()
+    applied: list[int] = []
+    seen: list[LogStoreError | None] = []
+    pending = waited.append()
+    following = pending.then(applied.append)
+    following.add_done_callback(lambda done: seen.append(done.error))
+    waited.part.memory.inject("sync", errno.EIO, path_contains=".log")
+    waited.part.flusher.run_round()
+    assert applied == []
+    assert [type(error) for error in seen] == [StorageFailedError]
+    assert isinstance(following.error, StorageFailedError)
+    with pytest.raises(StorageFailedError):
+        following.result(0)

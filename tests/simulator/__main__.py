@@ -24,10 +24,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=None, help="end after so long")
     options = parser.parse_args()
     print(f"seeds from {options.seed} on", flush=True)
-    last_told = 0.0
+    last_told, failures_told = 0.0, 0
 
     def progress(figures: Figures, took: float) -> None:
-        nonlocal last_told
+        nonlocal last_told, failures_told
+        for failure in figures.failures[failures_told:]:
+            print(f"seed {failure.seed}: {failure.violations[0]}", flush=True)
+        failures_told = len(figures.failures)
         if took - last_told >= PROGRESS_SECONDS:
             last_told = took
             rate = figures.histories / took

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from logstore.errors import InvalidBatchError
 from logstore.fs import FileSystem
+from logstore.log.faults import is_no_space
 from logstore.log.producer_state import ProducerState
 from logstore.log.salvage import HEADERS_WINDOW_BYTES, FileBytes
 from logstore.log.segment import Segment, SegmentFiles
-from logstore.log.snapshots import load_snapshot
+from logstore.log.snapshots import OFFSET_MAX, load_snapshot, write_snapshot
 from logstore.log.transactions import Transactions
 from logstore.record import BatchHeader, Marker, marker_of
 
@@ -45,6 +46,25 @@ def replay_producers(
         finally:
             files.close()
     return ReplayedProducers(state, transactions, snapshot_offset)
+
+
+def keep_producers(fs: FileSystem, directory: str, segments: Sequence[Segment], end: int) -> None:
+    """Before `segments` are removed, which are all below `end`: a snapshot of what they tell.
+
+    Retention has one on disk before it removes any. But a log start that was raised within the
+    active segment is behind all of it once another was begun. On a full disk they go without, as
+    they do in retention. Raises OSError.
+    """
+    found = load_snapshot(fs, directory, OFFSET_MAX)
+    if found is not None and found.offset >= end:
+        return
+    known = replay_producers(fs, directory, segments)
+    content = known.producers.encode(known.transactions.aborted)
+    try:
+        write_snapshot(fs, directory, end, content, durably=True)
+    except OSError as error:
+        if not is_no_space(error):
+            raise
 
 
 def _replay(

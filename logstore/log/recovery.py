@@ -48,7 +48,7 @@ from logstore.log.format import (
     offset_name,
     parse_offset_name,
 )
-from logstore.log.producer_replay import borne_out, replay_producers
+from logstore.log.producer_replay import borne_out, keep_producers, replay_producers
 from logstore.log.producer_state import ProducerState
 from logstore.log.retention import remove_segment
 from logstore.log.salvage import (
@@ -62,14 +62,13 @@ from logstore.log.salvage import (
     used_end,
 )
 from logstore.log.segment import Segment, SegmentFiles, create_segment_file
-from logstore.log.snapshots import load_snapshot
+from logstore.log.snapshots import OFFSET_MAX, load_snapshot
 from logstore.log.state_file import SlotValues, StateSlot
 from logstore.log.swap import settle_swaps
 from logstore.log.transactions import Transactions
 from logstore.record import BatchHeader, header_prefix
 
 ZEROS_KEPT = 64 << 10  # behind quarantined bytes: a batch may end in zeros of its own
-OFFSET_MAX = (1 << 63) - 1
 NO_EPOCHS = LeaderEpochs(())
 NO_TIME = (0, 0)  # of the space that a time index has allocated ahead
 NOTHING_RECORDED = SlotValues(0, 0, 0, 0, 0)
@@ -212,11 +211,27 @@ class _Recovery:
                 self._fs.unlink(f"{self._directory}/{name}")
         segments = [self._found(base) for base in bases]
         segments = self._without_failed_rolls(segments)
+        below: list[Segment] = []
         while len(segments) > 1 and segments[1].base_offset <= log_start:
-            remove_segment(self._fs, segments.pop(0))
+            below.append(segments.pop(0))
+        if below:
+            self._remove(below, segments[0].base_offset)
         for segment, following in pairwise(segments):
             segment.next_offset = following.base_offset
         return segments
+
+    def _remove(self, below: list[Segment], end: int) -> None:
+        """Of segments below the log start, which is at `end` or behind it."""
+        joined: list[Segment] = []
+        for segment in reversed(below):
+            size, next_offset = self._end_of(segment)
+            if joined and next_offset != joined[0].base_offset:
+                break  # a removal was cut short here
+            segment.restore(size=size, next_offset=next_offset, first_timestamp=None)
+            joined.insert(0, segment)
+        keep_producers(self._fs, self._directory, joined, end)
+        for segment in below:
+            remove_segment(self._fs, segment)
 
     def _without_failed_rolls(self, segments: list[Segment]) -> list[Segment]:
         """A roll that failed may have left an empty segment, and the one before it has grown since:

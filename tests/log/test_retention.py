@@ -141,6 +141,22 @@ def test_a_producer_is_known_when_its_batches_are_gone(by: str, end: str) -> Non
         assert is_known(partition)
 
 
+@pytest.mark.parametrize("end", ["lose_power_and_open", "kill_and_open"])
+def test_a_producer_is_known_when_its_segment_comes_to_be_behind_the_log_start(end: str) -> None:
+    """The log start is raised within the active segment; then another is begun, and the next
+    opening removes the one behind it."""
+    for seed in range(12):
+        partition = new_partition(seed)
+        for sequence in range(BATCHES):
+            partition.append(bytes(2000), **PRODUCER, base_sequence=sequence)
+            partition.flusher.run_round()
+        assert partition.log.delete_records(BATCHES) == BATCHES
+        partition.append(bytes(6000))
+        assert partition.log.segment_count == 2
+        getattr(partition, end)()
+        assert is_known(partition)
+
+
 def test_and_when_no_snapshot_could_be_written_before() -> None:
     for seed in range(12):
         partition = new_partition(seed)

@@ -27,13 +27,15 @@ class ConfigKey:
     minimum: int = 0
     maximum: int = 0
     is_fraction: bool = False
+    is_default_apart: bool = False  # the default is a number outside the range
 
     @property
     def allowed(self) -> str:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         kind = "number" if self.is_fraction else "whole number"
-        return f"a {kind} from {self.minimum} to {self.maximum}"
+        other = f", or {self.default}" if self.is_default_apart else ""
+        return f"a {kind} from {self.minimum} to {self.maximum}{other}"
 
     def parse(self, text: str) -> int | float | str:
         """Raises InvalidConfigError. A choice of several words may name them in any order."""
@@ -48,6 +50,8 @@ class ConfigKey:
             except ValueError:
                 number = self.minimum - 1
             if self.minimum <= number <= self.maximum:
+                return number
+            if self.is_default_apart and text == self.default:
                 return number
         raise InvalidConfigError(
             f"config {self.name}={text!r} is not valid: it takes {self.allowed}",
@@ -105,7 +109,7 @@ TOPIC_CONFIGS: dict[str, ConfigKey] = {
         ),
         _number(
             "max_message_bytes", 8 * MIB, 61, GIB,
-            "The largest record batch accepted, in bytes as sent (after compression).",
+            "The largest record batch accepted, in bytes as sent and stored (after compression).",
         ),
         _choice(
             "message_timestamp_type",
@@ -137,6 +141,25 @@ TOPIC_CONFIGS: dict[str, ConfigKey] = {
             "min_compaction_lag_ms", 0, 0, INT64_MAX,
             "Segments whose newest record is younger than this are not compacted yet.",
         ),
+        _choice(
+            "compression_type",
+            ("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"),
+            "How batches are stored. producer: as they were sent. Else a batch that was sent in "
+            "another codec is compressed again before it is stored, which takes the server's time.",
+        ),
+        ConfigKey(
+            "compression_gzip_level", "-1",
+            "How hard gzip tries where compression_type is gzip; -1 is gzip's own choice.",
+            minimum=1, maximum=9, is_default_apart=True,
+        ),
+        _number(
+            "compression_lz4_level", 9, 1, 17,
+            "Kept and shown where compression_type is lz4; the codec here has one level.",
+        ),
+        _number(
+            "compression_zstd_level", 3, -131072, 22,
+            "How hard zstd tries where compression_type is zstd.",
+        ),
     )
 }  # fmt: skip
 
@@ -159,6 +182,10 @@ class TopicConfig:
     delete_retention_ms: int
     min_cleanable_dirty_ratio: float
     min_compaction_lag_ms: int
+    compression_type: str
+    compression_gzip_level: int
+    compression_lz4_level: int
+    compression_zstd_level: int
 
     @property
     def is_compacted(self) -> bool:

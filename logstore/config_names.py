@@ -37,6 +37,10 @@ KAFKA_NAMES = {ours: name for name, ours in OUR_NAMES.items()}
 
 TYPES = {
     "cleanup_policy": ConfigType.LIST,
+    "compression_gzip_level": ConfigType.INT,
+    "compression_lz4_level": ConfigType.INT,
+    "compression_type": ConfigType.STRING,
+    "compression_zstd_level": ConfigType.INT,
     "delete_retention_ms": ConfigType.LONG,
     "durability": ConfigType.STRING,
     "flush_interval_ms": ConfigType.LONG,
@@ -55,7 +59,10 @@ TYPES = {
 # Kafka's name -> the broker's config that a topic without its own takes it from.
 BROKER_NAMES = {
     "cleanup.policy": "log.cleanup.policy",
+    "compression.gzip.level": "compression.gzip.level",
+    "compression.lz4.level": "compression.lz4.level",
     "compression.type": "compression.type",
+    "compression.zstd.level": "compression.zstd.level",
     "delete.retention.ms": "log.cleaner.delete.retention.ms",
     "file.delete.delay.ms": "log.segment.delete.delay.ms",
     "flush.messages": "log.flush.interval.messages",
@@ -125,26 +132,11 @@ class FixedConfig:
 
 _TIERED = "There is no remote storage; segments stay in the store's directory."
 _REPLICAS = "A store has one replica of each partition, which is its leader."
-_STORED_AS_SENT = (
-    "Batches are stored as the producer compressed them: set the compression at the producer."
-)
 _ANY_TIME = "A record's timestamp is taken as its producer gave it, however far from now."
 
 FIXED: dict[str, FixedConfig] = {
     config.name: config
     for config in (
-        FixedConfig(
-            "compression.gzip.level", ConfigType.INT, "-1", _STORED_AS_SENT,
-        ),
-        FixedConfig(
-            "compression.lz4.level", ConfigType.INT, "9", _STORED_AS_SENT,
-        ),
-        FixedConfig(
-            "compression.type", ConfigType.STRING, "producer", _STORED_AS_SENT,
-        ),
-        FixedConfig(
-            "compression.zstd.level", ConfigType.INT, "3", _STORED_AS_SENT,
-        ),
         FixedConfig(
             "file.delete.delay.ms", ConfigType.LONG, "60000",
             "A deleted segment's bytes stay as long as somebody reads them, however long that is.",

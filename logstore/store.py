@@ -371,6 +371,9 @@ class LocalLogStore:
         self._check_open()
         return self._table.name_of(topic_id)
 
+    def compresses(self, topic: str) -> bool:
+        return self._table.compresses(topic)
+
     def partition_bounds(self, topic: str, partition: int) -> api.PartitionBounds:
         self._check_open()
         return self._fetching.bounds(topic, partition)

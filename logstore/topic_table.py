@@ -50,6 +50,7 @@ from logstore.log import (
 from logstore.log.checkpoint import write_identity
 from logstore.log.faults import storage_error
 from logstore.log.foreign import end_foreign_transactions
+from logstore.log.topic_codec import SENDERS_CHOICE
 from logstore.store_files import (
     DELETED_SUFFIX,
     STATE_FILE,
@@ -148,6 +149,11 @@ class TopicTable:
         if opened is not None and 0 <= partition < len(opened.logs):
             return opened.logs[partition]
         return self.log(name, partition)  # says what is missing
+
+    def compresses(self, name: str) -> bool:
+        """Whether its appends may be compressed by the log (see log/topic_codec.py)."""
+        opened = self._open.get(name)
+        return opened is not None and opened.config.compression_type != SENDERS_CHOICE
 
     def all(self) -> list[OpenTopic]:
         return sorted(self._open.values(), key=lambda opened: opened.topic.name)

@@ -33,12 +33,23 @@ def test_kafkas_spelling_means_ours() -> None:
         ("durability", "maybe", "one of fsync, page_cache"),
         ("min_cleanable_dirty_ratio", "1.5", "a number from 0 to 1"),
         ("min_cleanable_dirty_ratio", "nan", "a number from 0 to 1"),
+        ("compression_gzip_level", "0", "a whole number from 1 to 9, or -1"),
+        ("compression_gzip_level", "-2", "a whole number from 1 to 9, or -1"),
+        ("compression_lz4_level", "18", "from 1 to 17"),
+        ("compression_type", "none", "one of producer, uncompressed, gzip, snappy, lz4, zstd"),
+        ("compression_zstd_level", "23", "from -131072 to 22"),
         ("cleanup_policy", "delete,", "one of delete, compact, compact,delete"),
     ],
 )
 def test_a_bad_value_is_told_what_is_allowed(name: str, value: str, allowed: str) -> None:
     with pytest.raises(InvalidConfigError, match=allowed):
         canonical_topic_configs({name: value})
+
+
+def test_a_default_outside_the_range() -> None:
+    for value in ("-1", "1", "9"):
+        given = {"compression.gzip.level": value}
+        assert canonical_topic_configs(given) == {"compression_gzip_level": value}
 
 
 def test_what_becomes_of_old_segments() -> None:

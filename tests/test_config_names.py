@@ -38,6 +38,10 @@ KAFKAS = {
 SAME = [
     ("cleanup.policy", "compact", "cleanup_policy", "compact"),
     ("cleanup.policy", "delete,compact", "cleanup_policy", "compact,delete"),
+    ("compression.gzip.level", "-1", "compression_gzip_level", "-1"),
+    ("compression.lz4.level", "17", "compression_lz4_level", "17"),
+    ("compression.type", "zstd", "compression_type", "zstd"),
+    ("compression.zstd.level", "-131072", "compression_zstd_level", "-131072"),
     ("delete.retention.ms", "7", "delete_retention_ms", "7"),
     ("flush.ms", "1000", "flush_interval_ms", "1000"),
     ("flush.ms", str(INT64_MAX), "flush_interval_ms", "100"),
@@ -88,10 +92,6 @@ def test_what_is_so_anyway_is_accepted_and_changes_nothing(name: str) -> None:
 
 
 REFUSED = {
-    "compression.gzip.level": "9",
-    "compression.lz4.level": "12",
-    "compression.type": "zstd",
-    "compression.zstd.level": "10",
     "file.delete.delay.ms": "-1",
     "flush.messages": "1",
     "follower.replication.throttled.replicas": "*",

@@ -447,6 +447,11 @@ class ServedLogStore(LogStore, Protocol):
         refused (InvalidTransactionStateError) instead of enrolling it."""
         ...
 
+    def compresses(self, topic: str) -> bool:
+        """Whether what is appended to it may be compressed again first, so that an append takes
+        long. False if there is no such topic."""
+        ...
+
     def heartbeat_now(self, heartbeat: GroupHeartbeat) -> GroupAssignment:
         """group_heartbeat without waiting."""
         ...

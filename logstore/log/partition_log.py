@@ -44,6 +44,7 @@ from logstore.log.retention import expired_segments, remove_segment
 from logstore.log.segment import Segment, create_segment_file
 from logstore.log.segment_cache import SegmentCache
 from logstore.log.state_file import StateSlot
+from logstore.log.topic_codec import SENDERS_CHOICE, in_topics_codec
 from logstore.log.transactions import AbortedTransaction
 from logstore.log.waiters import Callback, Registration
 from logstore.record import (
@@ -51,7 +52,7 @@ from logstore.record import (
     TIMESTAMP_TYPE_BIT,
     BatchHeader,
     parse_header,
-    validate_batch,
+    validated_body,
 )
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ class PartitionLog:
 
         On disk when `on_high_watermark(last_offset + 1)` fires. `flush` says who
         sees to that. `header`: what parse_header says of the batch, if it
-        was asked. `validated`: validate_batch passed, or the batch is the engine's own; nothing is
+        was asked. `validated`: validated_body passed, or the batch is the engine's own; nothing is
         looked at again then.
 
         A producer's repeated batch is not written: `duplicate`, with the offsets of the first.
@@ -270,16 +271,21 @@ class PartitionLog:
         """
         view = memoryview(batch)
         if not validated:
-            if view.nbytes > self._writer.config.max_message_bytes:
+            config = self._writer.config
+            if view.nbytes > config.max_message_bytes:
                 self._refuse_size(view.nbytes)
-            header = validate_batch(
+            header, body = validated_body(
                 view,
                 decompressed_bytes_max=self._limits.decompressed_bytes_max,
-                require_keys=self._writer.config.is_compacted,
+                require_keys=config.is_compacted,
                 header=header,
             )
             if header.attributes & NOT_OF_CLIENTS:
                 _refuse_client(header)
+            if config.compression_type != SENDERS_CHOICE:
+                view, header = in_topics_codec(view, header, body, config)
+                if view.nbytes > config.max_message_bytes:
+                    self._refuse_size(view.nbytes)
         else:
             header = header or parse_header(view)
             is_large = view.nbytes > self._writer.config.max_message_bytes

@@ -12,6 +12,7 @@ from logstore.record.batch import (
     patch_offsets,
     records_body,
     validate_batch,
+    validated_body,
     with_log_append_time,
     with_producer,
 )
@@ -36,6 +37,7 @@ from logstore.record.format import (
     header_prefix,
     parse_header,
 )
+from logstore.record.recompression import recompress_batch
 
 __all__ = [
     "CODEC_NAMES",
@@ -75,8 +77,10 @@ __all__ = [
     "marker_of",
     "parse_header",
     "patch_offsets",
+    "recompress_batch",
     "records_body",
     "validate_batch",
+    "validated_body",
     "with_log_append_time",
     "with_producer",
 ]

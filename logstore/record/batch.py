@@ -80,7 +80,24 @@ def validate_batch(
     require_keys: bool = False,
     header: BatchHeader | None = None,
 ) -> BatchHeader:
-    """Everything that must hold of a batch before it is stored; returns its header.
+    """What validated_body does; returns the header alone."""
+    return validated_body(
+        data,
+        decompressed_bytes_max=decompressed_bytes_max,
+        require_keys=require_keys,
+        header=header,
+    )[0]
+
+
+def validated_body(
+    data: Buffer,
+    *,
+    decompressed_bytes_max: int,
+    require_keys: bool = False,
+    header: BatchHeader | None = None,
+) -> tuple[BatchHeader, Block]:
+    """Everything that must hold of a batch before it is stored; returns its header, and its
+    records without compression.
 
     `data` is exactly one batch. Each record is looked at: lengths, offset deltas 0, 1, 2, ...,
     timestamps from -1 to the header's max timestamp (which one record must have, unless the log
@@ -129,15 +146,16 @@ def validate_batch(
             max_timestamp=header.max_timestamp,
         )
     is_create_time = not attributes & fmt.TIMESTAMP_TYPE_BIT
+    body = records_body(view, header, decompressed_bytes_max)
     _codec.walk_records(
-        records_body(view, header, decompressed_bytes_max),
+        body,
         header.record_count,
         -1 - header.base_timestamp if is_create_time else fmt.INT64_MIN,
         delta_max if is_create_time else fmt.INT64_MAX,
         is_create_time,
         require_keys,
     )
-    return header
+    return header, body
 
 
 def _check_attributes(header: BatchHeader) -> None:

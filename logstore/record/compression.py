@@ -56,15 +56,19 @@ def codec_code(name: str) -> int:
         ) from None
 
 
-def compress(codec: int, data: Block) -> Block:
-    """`data` as one block of `codec` (a code, not CODEC_NONE)."""
+def compress(codec: int, data: Block, level: int | None = None) -> Block:
+    """`data` as one block of `codec` (a code, not CODEC_NONE).
+
+    `level` is gzip's (1 to 9) or zstd's (-131072 to 22); None is the codec's own choice. The other
+    codecs have one level.
+    """
     if codec == CODEC_GZIP:
-        return memoryview(cramjam.gzip.compress(data))
+        return memoryview(cramjam.gzip.compress(data, level=level))
     if codec == CODEC_SNAPPY:
         return _compress_xerial(memoryview(data))
     if codec == CODEC_LZ4:
         return _compress_lz4(memoryview(data))
-    return memoryview(cramjam.zstd.compress(data))
+    return memoryview(cramjam.zstd.compress(data, level=level))
 
 
 def decompress(codec: int, data: Block, *, bytes_max: int) -> Block:

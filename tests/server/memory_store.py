@@ -99,6 +99,9 @@ class MemoryStore:
     def init_producer(self, transactional_id=None, *, transaction_timeout_ms=60_000):
         return api.ProducerIdentity(1, 0)
 
+    def compresses(self, topic):
+        return False
+
     def append(self, topic, partition, batch, *, acks=api.Acks.ALL):
         try:
             return self._append(topic, partition, batch, acks)

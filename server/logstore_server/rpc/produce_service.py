@@ -85,12 +85,13 @@ class Appender:
                     f"the batch has {len(batch)} bytes; no reader could be sent more than "
                     f"{self._batch_bytes_max}"
                 )
-            if _is_light(batch):
+            if _is_light(batch) and not self._store.compresses(topic):
                 return self._store.append(topic, partition, batch, acks=acks)
             return await self._call(self._store.append, topic, partition, batch, acks=acks)
         if records is None:
             raise InvalidRequestError("a batch, as bytes or as records, is missing")
-        if records.ByteSize() <= INLINE_RECORDS_BYTES_MAX:
+        is_light = records.ByteSize() <= INLINE_RECORDS_BYTES_MAX
+        if is_light and not self._store.compresses(topic):
             return self._store.append(topic, partition, batch_of(records), acks=acks)
         record_set = records
         return await self._call(

@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from logstore.api import FetchPosition
+from logstore.record import CODEC_NAMES, iter_batches, parse_header
 
 TIMEOUT_S = 20
 
@@ -61,6 +65,27 @@ def test_compressed_batches_are_stored_compressed(server) -> None:
     produce(server.kafka, [bytes(10_000)] * 20, **config)
     (info,) = server.store.describe_topics(["t"])
     assert info.partitions[0].size_bytes < 20_000
+
+
+@pytest.mark.parametrize("asked", ["uncompressed", "gzip", "snappy", "lz4", "zstd"])
+@pytest.mark.parametrize("sent", ["none", "lz4", "zstd"])
+def test_a_topic_has_its_own_codec(server, asked: str, sent: str) -> None:
+    admin = AdminClient({"bootstrap.servers": server.kafka})
+    topic = NewTopic("t", 1, config={"compression.type": asked})
+    admin.create_topics([topic])["t"].result(TIMEOUT_S)
+    values = [b"%d" % number * 20 for number in range(1_000)]
+    config: dict[str, Any] = {"compression.type": sent, "enable.idempotence": True, "linger.ms": 20}
+    assert produce(server.kafka, values, **config) == list(range(1_000))
+    found = consume(server.kafka, 1_000)
+    assert [message.value() for message in found] == values
+    assert [message.timestamp()[1] for message in found] == list(range(1, 1_001))
+    assert found[0].headers() == [("h", b"1")]
+    position = FetchPosition("t", 0, 0, 1 << 20)
+    with server.store.fetch([position], bytes_max=1 << 20, cold_ok=True) as stored:
+        batches = list(iter_batches(stored.partitions[0].data))
+        codecs = {CODEC_NAMES[parse_header(one).compression] for one in batches}
+        del batches
+    assert codecs == {"none" if asked == "uncompressed" else asked}
 
 
 def test_offsets_by_time_and_watermarks(address: str) -> None:

@@ -103,10 +103,14 @@ def test_configs_are_taken_under_kafkas_names(run: Run) -> None:
         "retention.ms=1000",
         "flush.ms=50",
         "min.insync.replicas=1",
-        "compression.type=producer",
+        "compression.type=zstd",
     )
     run("topic", "create", "orders", *(part for config in given for part in ("--config", config)))
     (topic,) = json.loads(run("topic", "list", "--json").stdout)
-    assert topic["overrides"] == {"retention_ms": "1000", "flush_interval_ms": "50"}
+    assert topic["overrides"] == {
+        "retention_ms": "1000",
+        "flush_interval_ms": "50",
+        "compression_type": "zstd",
+    }
     refused = run("topic", "alter", "orders", "-c", "min.insync.replicas=2", exit_code=1).stderr
     assert "one replica of each partition" in " ".join(refused.split())

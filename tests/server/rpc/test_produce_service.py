@@ -2,8 +2,16 @@ from __future__ import annotations
 
 import pytest
 
+from logstore.api import FetchPosition
 from logstore.errors import InvalidRequestError
-from logstore.record import decode_records, parse_header, validate_batch
+from logstore.record import (
+    CODEC_NAMES,
+    decode_records,
+    iter_batches,
+    parse_header,
+    validate_batch,
+)
+from logstore.store import LocalLogStore
 from logstore.v1 import common_pb2 as common
 from logstore.v1 import produce_service_pb2 as pb
 from logstore_server.rpc.produce_service import batch_of
@@ -28,6 +36,26 @@ def test_large_and_compressed_batches_take_another_way_to_the_same_end(stubs: St
     records = pb.RecordSet(records=[common.Record(value=bytes(50_000))] * 3)
     request = pb.ProduceRequest(topic="t", records=records)
     assert stubs.produce.Produce(request, timeout=TIMEOUT).last_offset == 5
+
+
+@pytest.mark.parametrize("asked", ["uncompressed", "gzip", "snappy", "lz4", "zstd"])
+def test_a_topic_has_its_own_codec(stubs: Stubs, store: LocalLogStore, asked: str) -> None:
+    stubs.create("t", compression_type=asked)
+    records = pb.RecordSet(records=[common.Record(value=b"v" * 500, timestamp_ms=1000)])
+    acks = common.ACKS_ALL
+    for request in (
+        pb.ProduceRequest(topic="t", acks=acks, batch=batch(b"v" * 500)),
+        pb.ProduceRequest(topic="t", acks=acks, batch=batch(b"v" * 500, compression="lz4")),
+        pb.ProduceRequest(topic="t", acks=acks, records=records),
+    ):
+        stubs.produce.Produce(request, timeout=TIMEOUT)
+    with store.fetch([FetchPosition("t", 0, 0, 1 << 20)], bytes_max=1 << 20, cold_ok=True) as found:
+        batches = [bytes(one) for one in iter_batches(found.partitions[0].data)]
+    assert [decode_records(one, decompressed_bytes_max=1000)[0].value for one in batches] == [
+        b"v" * 500
+    ] * 3
+    codecs = {CODEC_NAMES[parse_header(one).compression] for one in batches}
+    assert codecs == {"none" if asked == "uncompressed" else asked}
 
 
 def test_producer_ids_are_never_given_twice(stubs: Stubs) -> None:

@@ -1,6 +1,7 @@
 """Produce (key 0), versions 3 to 13: one record batch for each partition, as it comes.
 
-The engine validates the batch, sets offsets and leader epoch, and appends the client's bytes.
+The engine validates the batch, sets offsets and leader epoch, and appends the client's bytes; on a
+topic with a compression.type of its own it compresses them first, unless they are in that codec.
 acks=-1 is answered when the batch is as durable as its topic asks, 1 when it is written, 0 never.
 Requests of one connection are appended in their order and may wait for the same flush.
 
@@ -45,7 +46,7 @@ ABORTABLE_VERSION = 11
 IMPLICIT_VERSION = 12
 TOPIC_IDS_VERSION = 13
 # Checking and writing an uncompressed megabyte takes about 0.3 ms in the event loop; a thread costs
-# as much to reach. Larger and compressed batches go to a worker.
+# as much to reach. Larger and compressed batches go to a worker, and those that will be compressed.
 INLINE_BYTES_MAX = 2 * 1024 * 1024
 # Of a larger refused batch only the first fault is named.
 FAULTS_BYTES_MAX = 16 * 1024 * 1024
@@ -71,7 +72,7 @@ def handle(request: Request) -> Answer | Awaitable[Answer]:
         for topic in body.topic_data
         for partition in topic.partition_data
     ]
-    if acks is None or _are_light(parts):
+    if acks is None or _are_light(request, parts):
         _append(request, parts, acks or Acks.NONE)
         request.taken()
         if all(part.pending.done for part in parts):
@@ -122,12 +123,18 @@ def _part(request: Request, topic: Any, partition: Any, acks: Acks | None) -> Pa
     )
 
 
-def _are_light(parts: list[Part]) -> bool:
-    """Whether all can be checked in the event loop: of moderate size, and no larger inside."""
+def _are_light(request: Request, parts: list[Part]) -> bool:
+    """Whether all can be checked in the event loop: of moderate size, no larger inside, and not to
+    be compressed."""
     if sum(len(part.data) for part in parts) > INLINE_BYTES_MAX:
         return False
+    compresses = request.store.compresses
     try:
-        return all(part.pending.done or parse_header(part.data).compression == 0 for part in parts)
+        return all(
+            part.pending.done
+            or (parse_header(part.data).compression == 0 and not compresses(part.where.topic))
+            for part in parts
+        )
     except InvalidRequestError:
         return True  # the store says what is wrong with it
 

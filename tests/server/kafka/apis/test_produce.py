@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import threading
 import uuid
 
 import pytest
 
 from logstore.api import FetchPosition, TopicSpec
-from logstore.record import decode_records, encode_batch
+from logstore.record import CODEC_NAMES, decode_records, encode_batch, iter_batches, parse_header
 from logstore_server.kafka.errors import ErrorCode
 from tests.server.kafka.wire import Wire
 
@@ -39,16 +40,18 @@ def ask(wire: Wire, store, version: int = 9, records: bytes | None = None, **fie
     return partition
 
 
-def stored(store, topic: str = "t") -> list[bytes | None]:
+def stored_batches(store, topic: str = "t") -> list[bytes]:
     position = FetchPosition(topic, 0, 0, 1 << 20)
     with store.fetch([position], bytes_max=1 << 20, cold_ok=True) as result:
-        data = bytes(result.partitions[0].data)
-    found = []
-    while data:
-        records = decode_records(data, decompressed_bytes_max=1 << 20)
-        found += [record.value for record in records]
-        data = data[12 + int.from_bytes(data[8:12], "big") :]
-    return found
+        return [bytes(one) for one in iter_batches(result.partitions[0].data)]
+
+
+def stored(store, topic: str = "t") -> list[bytes | None]:
+    return [
+        record.value
+        for one in stored_batches(store, topic)
+        for record in decode_records(one, decompressed_bytes_max=1 << 20)
+    ]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -58,6 +61,33 @@ def test_a_batch_is_stored(wire: Wire, store, version: int) -> None:
     second = ask(wire, store, version, batch(b"b", compression="zstd"))
     assert (first.error_code, first.base_offset, second.base_offset) == (0, 0, 1)
     assert stored(store) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("asked", ["uncompressed", "gzip", "snappy", "lz4", "zstd"])
+def test_a_topic_has_its_own_codec(wire: Wire, store, asked: str) -> None:
+    store.create_topic(TopicSpec("t", configs={"compression.type": asked}))
+    for number, sent in enumerate(CODEC_NAMES):
+        assert ask(wire, store, 9, batch(b"v" * 500, compression=sent)).base_offset == number
+    codecs = [CODEC_NAMES[parse_header(one).compression] for one in stored_batches(store)]
+    assert codecs == ["none" if asked == "uncompressed" else asked] * len(CODEC_NAMES)
+    assert stored(store) == [b"v" * 500] * len(CODEC_NAMES)
+
+
+def test_batches_that_are_compressed_here_are_a_threads_work(wire: Wire, store) -> None:
+    threads = []
+    append = store.append
+
+    def watched(*arguments, **options):
+        threads.append(threading.current_thread())
+        return append(*arguments, **options)
+
+    store.append = watched
+    store.create_topic(TopicSpec("own", configs={"compression.type": "zstd"}))
+    store.create_topic(TopicSpec("senders"))
+    for topic in ("own", "senders", "senders"):
+        assert ask(wire, store, 9, batch(), topic=topic).error_code == 0
+    assert threads[1] is threads[2]  # the event loop's
+    assert threads[0] is not threads[1]
 
 
 @pytest.mark.parametrize("acks", [-1, 1])

@@ -94,6 +94,7 @@ APIS: tuple[Api, ...] = (
     _api(44, "incremental_alter_configs", (0, 1)),
     _api(45, "alter_partition_reassignments", (0, 1)),
     _api(46, "list_partition_reassignments", (0, 0)),
+    _api(55, "describe_quorum", (0, 2)),
     _api(60, "describe_cluster", (0, 2)),
     _api(74, "list_config_resources", (0, 1)),
     _api(75, "describe_topic_partitions", (0, 0)),

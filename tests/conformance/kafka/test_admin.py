@@ -96,6 +96,12 @@ def test_kafka_python(address: str) -> None:
         assert "t" not in admin.list_topics()
         assert admin.describe_cluster()["brokers"]
         assert admin.describe_log_dirs()
+        (topic,) = admin.describe_metadata_quorum()["topics"]
+        (partition,) = topic["partitions"]
+        assert partition["error"] is None
+        assert [voter["replica_id"] for voter in partition["current_voters"]] == [
+            partition["leader_id"]
+        ]
     finally:
         admin.close()
 

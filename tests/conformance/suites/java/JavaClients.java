@@ -456,6 +456,8 @@ public final class JavaClients {
             check(admin.describeCluster().controller().get() != null, "no controller");
             int node = admin.describeCluster().nodes().get().iterator().next().id();
             check(!admin.describeLogDirs(List.of(node)).allDescriptions().get().get(node).isEmpty(), "no log dirs");
+            equal(node, admin.describeMetadataQuorum().quorumInfo().get().leaderId());
+            equal(1, admin.describeMetadataQuorum().quorumInfo().get().voters().size());
             check(admin.describeFeatures().featureMetadata().get() != null, "no features");
         }
     }

@@ -59,11 +59,14 @@ bench: $(READY)
 demo: $(READY)
 	$(BIN)/logstore demo
 
-# Every bit of a store flipped; then faults on real servers for half an hour (TORTURE_SECONDS), of
-# which some parts need root, or a tool, and say so.
+# Every bit of a store flipped; then faults on real servers for half an hour (TORTURE_SECONDS) with
+# our own clients, and as long with Kafka's. Some parts need root, or a tool, and say so.
 torture: $(READY)
 	$(BIN)/python -m pytest -q -s -m slow tests/torture
-	$(BIN)/python -m tests.torture
+	status=0; \
+	$(BIN)/python -m tests.torture || status=1; \
+	$(BIN)/python -m tests.torture --clients kafka || status=1; \
+	exit $$status
 
 # Histories of a whole store on a file system that lies; SEED=... starts elsewhere.
 SEED ?= 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,8 +22,10 @@ START_SECONDS_MAX = 120
 
 
 class ServerProcess:
-    """`logstore serve` on a directory; the port is chosen at the first start and then kept.
+    """`logstore serve` on a directory; the ports are chosen at the first start and then kept.
 
+    `with_kafka`: it serves Kafka's clients too, on a port that no outgoing connection is given: a
+    client that asks while the server is down could else be connected to itself, and keep the port.
     `errors`: a file its stderr is added to. `prefix`: a command that runs it (strace).
     `environment`: what is set besides what this process has; both may be changed between starts.
     """
@@ -32,6 +37,7 @@ class ServerProcess:
         errors: Path | None = None,
         prefix: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        with_kafka: bool = False,
     ) -> None:
         self.environment = dict(environment or {})
         self.prefix = tuple(prefix)
@@ -39,11 +45,17 @@ class ServerProcess:
         self._options = options
         self._errors = errors
         self._port = 0
+        self._kafka_port = _quiet_port() if with_kafka else 0
         self._process: subprocess.Popen[str] | None = None
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self._port}"
+
+    @property
+    def kafka_address(self) -> str:
+        assert self._kafka_port
+        return f"127.0.0.1:{self._kafka_port}"
 
     @property
     def pid(self) -> int:
@@ -56,6 +68,7 @@ class ServerProcess:
 
     def launch(self) -> None:
         """Start it and do not wait until it listens."""
+        kafka = ["--kafka-port", str(self._kafka_port)] if self._kafka_port else ["--no-kafka"]
         with open(self._errors or os.devnull, "a") as errors:
             self._process = subprocess.Popen(
                 [
@@ -67,7 +80,7 @@ class ServerProcess:
                     str(self._data),
                     "--port",
                     str(self._port),
-                    "--no-kafka",
+                    *kafka,
                     *self._options,
                 ],
                 stdout=subprocess.PIPE,
@@ -132,3 +145,12 @@ class ServerProcess:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
+
+
+def _quiet_port() -> int:
+    """A free one below those that the kernel gives to outgoing connections."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, max(first, 10_001))
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

@@ -21,12 +21,12 @@ from pathlib import Path
 import logstore
 from logstore.errors import LogStoreError, StorageFailedError
 from logstore.record import encode_batch
-from tests.support.server_process import ServerProcess
 from tests.torture import asking
 from tests.torture.checker import check_claims, check_log, check_ownership
+from tests.torture.client_kinds import GRPC, ClientKind
 from tests.torture.ledger import GroupLedger, OwnershipLedger, WriterLedger, make_value
 from tests.torture.report import Outcome
-from tests.torture.traffic import Member, Traffic, Writer
+from tests.torture.traffic import Traffic
 
 TOPIC = "events"
 PARTITIONS = 3
@@ -50,13 +50,16 @@ TOLERATED = frozenset({"STORAGE_FAILED", "UNKNOWN_MEMBER", "FENCED_MEMBER", "STA
 class FailingSyncRun:
     """One directory, a server on it that fails again and again, and its clients."""
 
-    def __init__(self, directory: Path, seed: int, say: Callable[[str], None]) -> None:
-        self.outcome = Outcome("failing-sync")
+    def __init__(
+        self, directory: Path, seed: int, say: Callable[[str], None], kind: ClientKind = GRPC
+    ) -> None:
+        self.outcome = Outcome(kind.part("failing-sync"))
+        self._kind = kind
         self._random = random.Random(seed)
         self._say = say
         self._runs = 0
         self._log = directory / "server.log"
-        self._server = ServerProcess(directory / "data", errors=self._log)
+        self._server = kind.server(directory / "data", errors=self._log)
         self._group = GroupLedger(PARTITIONS)
         self._ownership = OwnershipLedger()
         self._probe = WriterLedger(PROBE)
@@ -85,9 +88,9 @@ class FailingSyncRun:
         return self.outcome
 
     def _traffic(self) -> Traffic:
-        address = self._server.address
-        writers = [Writer(address, TOPIC, PARTITIONS, number) for number in range(3)]
-        member = Member(
+        kind, address = self._kind, self._kind.address(self._server)
+        writers = [kind.writer(address, TOPIC, PARTITIONS, number) for number in range(3)]
+        member = kind.member(
             address, TOPIC, "member", self._group, self._ownership, lambda: self._runs,
             tolerated=TOLERATED,
         )  # fmt: skip

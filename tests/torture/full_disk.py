@@ -23,15 +23,15 @@ from pathlib import Path
 
 from logstore.errors import DiskFullError, LogStoreError
 from logstore.record import encode_batch
-from tests.support.server_process import ServerProcess
 from tests.torture import asking, transforms
 from tests.torture import traffic as clients
 from tests.torture.checker import Stored, check_claims, check_log, check_ownership
+from tests.torture.client_kinds import GRPC, ClientKind
 from tests.torture.ledger import GroupLedger, OwnershipLedger, WriterLedger, make_value
 from tests.torture.report import Outcome
 from tests.torture.small_disk import CannotMount, SmallDisk
-from tests.torture.traffic import Member, Traffic, Writer
-from tests.torture.transforms import Transformer, check_copies
+from tests.torture.traffic import Traffic
+from tests.torture.transforms import check_copies
 
 TOPIC = "events"
 COPIES = "copies"
@@ -58,8 +58,15 @@ class FullDiskRun:
     """One server on one small file system."""
 
     def __init__(
-        self, directory: Path, kind: str, seed: int, outcome: Outcome, say: Callable[[str], None]
+        self,
+        directory: Path,
+        kind: str,
+        seed: int,
+        outcome: Outcome,
+        say: Callable[[str], None],
+        clients_of: ClientKind = GRPC,
     ) -> None:
+        self._clients = clients_of
         self.outcome = outcome
         self._kind = kind
         self._seed = seed
@@ -69,7 +76,7 @@ class FullDiskRun:
         self._disk = SmallDisk(kind, directory, DISK_BYTES)
         self._ballast = self._disk.path / "ballast"
         self._errors = directory / f"{kind}-server.log"
-        self._server = ServerProcess(self._disk.path / "data", errors=self._errors)
+        self._server = clients_of.server(self._disk.path / "data", errors=self._errors)
         self._group = GroupLedger(PARTITIONS)
         self._ownership = OwnershipLedger()
         self._probe = WriterLedger(PROBE)
@@ -106,20 +113,20 @@ class FullDiskRun:
             self.outcome.notes.append(f"{self._kind}: transactions ended by {dict(counts)}")
 
     def _traffic(self) -> Traffic:
-        address = self._server.address
+        kind, address = self._clients, self._clients.address(self._server)
         writers = [
-            Writer(
+            kind.writer(
                 address, TOPIC, PARTITIONS, number, value_bytes_max=VALUE_BYTES_MAX,
                 pause=WRITE_PAUSE, is_held=self._is_ahead,
             )
             for number in range(2)
         ]  # fmt: skip
         self._ledgers = [self._probe, *(writer.ledger for writer in writers)]
-        member = Member(
+        member = kind.member(
             address, TOPIC, "member", self._group, self._ownership, lambda: self._runs,
             commit_seconds=1.0,
         )  # fmt: skip
-        self._transformer = Transformer(address, TOPIC, COPIES, 0, self._seed)
+        self._transformer = kind.transformer(address, TOPIC, COPIES, 0, self._seed)
         return Traffic(writers, [member, self._transformer], self._group)
 
     def _is_ahead(self) -> bool:
@@ -281,13 +288,19 @@ class FullDiskRun:
                 os.posix_fallocate(ballast.fileno(), 0, size)
 
 
-def run(directory: Path, seed: int, cycles: int, say: Callable[[str], None]) -> Outcome:
+def run(
+    directory: Path,
+    seed: int,
+    cycles: int,
+    say: Callable[[str], None],
+    clients_of: ClientKind = GRPC,
+) -> Outcome:
     """Half of the cycles on tmpfs, half on ext4."""
-    outcome = Outcome("full-disk")
+    outcome = Outcome(clients_of.part("full-disk"))
     refusals = []
     for kind, share in (("tmpfs", (cycles + 1) // 2), ("ext4", cycles // 2)):
         try:
-            FullDiskRun(directory, kind, seed, outcome, say).run(share)
+            FullDiskRun(directory, kind, seed, outcome, say, clients_of).run(share)
         except CannotMount as error:
             refusals.append(str(error))
             outcome.notes.append(f"no {kind} here: {error}")

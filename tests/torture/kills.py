@@ -16,13 +16,13 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.server_process import ServerProcess
-from tests.torture import asking, transforms
+from tests.torture import asking, kafka_reading, transforms
 from tests.torture import traffic as clients
 from tests.torture.checker import check_claims, check_log, check_ownership
+from tests.torture.client_kinds import GRPC, ClientKind
 from tests.torture.ledger import GroupLedger, OwnershipLedger, Violation
 from tests.torture.report import Outcome
-from tests.torture.traffic import Member, Traffic, Writer
+from tests.torture.traffic import Traffic
 from tests.torture.transforms import Transformer, check_copies
 
 TOPIC = "events"
@@ -45,14 +45,17 @@ LONG_STOP_SECONDS = 6.0  # longer than a member's session
 class KillRun:
     """One server and its clients; counts what was done to it."""
 
-    def __init__(self, directory: Path, seed: int, say: Callable[[str], None]) -> None:
-        self.outcome = Outcome("kills")
+    def __init__(
+        self, directory: Path, seed: int, say: Callable[[str], None], kind: ClientKind = GRPC
+    ) -> None:
+        self.outcome = Outcome(kind.part("kills"))
+        self._kind = kind
         self._seed = seed
         self._random = random.Random(seed)
         self._say = say
         self._runs = 0
         self._data = directory / "data"
-        self._server = ServerProcess(self._data, errors=directory / "server.log")
+        self._server = kind.server(self._data, errors=directory / "server.log")
         self._group = GroupLedger(PARTITIONS)
         self._ownership = OwnershipLedger()
         self._transformers: list[Transformer] = []
@@ -84,17 +87,17 @@ class KillRun:
         return self.outcome
 
     def _traffic(self) -> Traffic:
-        address = self._server.address
-        writers = [Writer(address, TOPIC, PARTITIONS, number) for number in range(WRITERS)]
+        kind, address = self._kind, self._kind.address(self._server)
+        writers = [kind.writer(address, TOPIC, PARTITIONS, number) for number in range(WRITERS)]
         members = [
-            Member(
+            kind.member(
                 address, TOPIC, f"member-{number}", self._group, self._ownership,
                 lambda: self._runs,
             )
             for number in range(MEMBERS)
         ]  # fmt: skip
         self._transformers = [
-            Transformer(address, TOPIC, COPIES, number, self._seed)
+            kind.transformer(address, TOPIC, COPIES, number, self._seed)
             for number in range(TRANSFORMERS)
         ]
         return Traffic(writers, [*members, *self._transformers], self._group)
@@ -172,8 +175,18 @@ class KillRun:
         self.outcome.require(done.returncode == 0, "damage found by verify", told)
         self.outcome.add("verified stores")
 
+    def _compare_readings(self) -> None:
+        """Kafka's clients read the same as ours."""
+        for topic in (TOPIC, COPIES):
+            ours = asking.read_all(self._server.address, topic, PARTITIONS)
+            theirs = kafka_reading.read_all(self._server.kafka_address, topic, PARTITIONS)
+            self.outcome.violations.extend(kafka_reading.differences(ours, theirs))
+            self.outcome.add("records read over both", theirs.records)
+
     def _finish(self, traffic: Traffic) -> None:
         self._audit(traffic)
+        if self._kind.is_kafka:
+            self._compare_readings()
         self.outcome.violations.extend(self._group.violations)
         self.outcome.violations.extend(check_ownership(self._ownership))
         sent = sum(len(ledger.places) for ledger in traffic.ledgers)

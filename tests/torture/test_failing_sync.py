@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.torture.checker import describe
+from tests.torture.client_kinds import GRPC, KAFKA_CONSUMER, ClientKind
 from tests.torture.failing_sync import FailingSyncRun
 
 FAILURES = 2
 
 
 @pytest.mark.timeout(240)
-def test_a_failed_sync_ends_writing_until_a_restart(tmp_path: Path) -> None:
-    outcome = FailingSyncRun(tmp_path, seed=2, say=print).run(FAILURES)
+@pytest.mark.parametrize("kind", [GRPC, KAFKA_CONSUMER], ids=lambda kind: kind.name)
+def test_a_failed_sync_ends_writing_until_a_restart(tmp_path: Path, kind: ClientKind) -> None:
+    outcome = FailingSyncRun(tmp_path, seed=2, say=print, kind=kind).run(FAILURES)
     if outcome.skipped:
         pytest.skip(outcome.skipped)
     assert not outcome.violations, describe(outcome.violations)

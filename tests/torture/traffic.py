@@ -229,13 +229,19 @@ class Member(Client):
         self._group.read(self.name, partition, offset, value)
 
     def _assigned(self, partitions: list[TopicPartition]) -> None:
+        self._assigned_numbers([partition for _, partition in partitions])
+
+    def _ended(self, partitions: list[TopicPartition]) -> None:
+        self._ended_numbers([partition for _, partition in partitions])
+
+    def _assigned_numbers(self, partitions: Sequence[int]) -> None:
         floors = self._group.floors()
-        for _, partition in partitions:
+        for partition in partitions:
             self._begun[partition] = floors[partition]
             self._ownership.assigned(self.name, partition, time.monotonic())
 
-    def _ended(self, partitions: list[TopicPartition]) -> None:
-        for _, partition in partitions:
+    def _ended_numbers(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
             self._begun.pop(partition, None)
             self._ownership.ended(self.name, partition, time.monotonic())
 

@@ -1,11 +1,15 @@
-"""What stands around every handler: access rules (guard.py) and quotas (throttling.py)."""
+"""What stands around every handler: access rules (guard.py) and quotas (throttling.py).
+
+And the end of a producer's connection that waits for no answers (acks=0) when there is one: then
+something was refused, by the handler or by a rule, and to close is how Kafka tells.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
 from typing import Any
 
-from logstore_server.kafka.context import Request
+from logstore_server.kafka.context import CloseConnection, Request
 from logstore_server.kafka.guard import Answer, Handler, guarded, then
 from logstore_server.kafka.guard_rules import RULES
 from logstore_server.kafka.throttling import (
@@ -21,8 +25,31 @@ def gated(api_key: int, handle: Handler, answer_class: type[Any]) -> Handler:
     """`answer_class`: the schema of this version's answer."""
     handle = guarded(RULES.get(api_key), handle, answer_class)
     if api_key == PRODUCE:
-        return _produces(handle)
+        return _unanswered(_produces(handle))
     return _fetches(handle) if api_key == FETCH else handle
+
+
+def _unanswered(handle: Handler) -> Handler:
+    def checked(request: Request) -> Answer | Awaitable[Answer]:
+        answer = handle(request)
+        return answer if request.body.acks else then(answer, _close_if_refused)
+
+    return checked
+
+
+def _close_if_refused(answer: Answer) -> Answer:
+    if answer is None:
+        return None
+    refused = [
+        f"{topic.get('name') or topic.get('topic_id')}-{one['index']}: {one['error_code'].name}"
+        for topic in answer["responses"]
+        for one in topic["partition_responses"]
+        if one["error_code"]
+    ]
+    raise CloseConnection(
+        f"it waits for no answers (acks=0), and was refused {len(refused)} batches, first "
+        f"{refused[0]}"
+    )
 
 
 def _produces(handle: Handler) -> Handler:

@@ -124,9 +124,11 @@ def _refused(check: Check, where: str, denied: list[Any], code: ErrorCode) -> li
 
 
 def _with(answer: Answer, where: str, more: list[dict[str, Any]]) -> Answer:
-    if answer is None or not where:
+    """Also beside no answer at all: who waits for none is not told (see gate.py)."""
+    if not where:
         return answer
-    return {**answer, where: [*answer.get(where, ()), *more]}
+    rest = answer or {}
+    return {**rest, where: [*rest.get(where, ()), *more]}
 
 
 def hidden(field: str, operation: Operation, resource: ResourceType, name_of: NameOf) -> Rule:

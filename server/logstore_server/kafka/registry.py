@@ -13,8 +13,8 @@ from dataclasses import dataclass
 class Api:
     """`version_min` to `version_max` are served; the schemas must have all of them.
 
-    `advertised_min`: what ApiVersions says instead; versions below `version_min` are answered
-    with UNSUPPORTED_VERSION (`refuse` of the module), or the connection is closed.
+    `advertised_min`: what ApiVersions says instead; a request of a version below `version_min`
+    closes the connection, like any other that is not served.
     `overlaps`: requests of this API may be taken while earlier ones of such APIs are unanswered,
     once those called Request.taken; all others are handled one after the other, as Kafka does.
     """

@@ -2,10 +2,47 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from logstore.api import TopicSpec
+from tests.server.in_process import InProcessServer
+
 PART = TopicPartition("t", 0)
+
+
+def log_end(server: InProcessServer) -> int:
+    end: int = server.store.describe_topics(["t"])[0].partitions[0].log_end_offset
+    return end
+
+
+def test_kafka_python_goes_on_after_a_batch_without_acks_was_refused(
+    server: InProcessServer,
+) -> None:
+    """The connection is closed; it comes again. What it sends until it sees that is lost, as it
+    waits for no answer."""
+    server.store.create_topic(TopicSpec("t", configs={"max.message.bytes": "1000"}))
+    producer = KafkaProducer(
+        bootstrap_servers=server.kafka, enable_idempotence=False, acks=0, linger_ms=0
+    )
+    try:
+        producer.send("t", b"before").get(20)
+        producer.send("t", bytes(5000)).get(20)
+        deadline = time.monotonic() + 20
+        while log_end(server) < 2:
+            assert time.monotonic() < deadline
+            producer.send("t", b"after").get(20)
+    finally:
+        producer.close()
+    consumer = KafkaConsumer(bootstrap_servers=server.kafka, consumer_timeout_ms=10_000)
+    try:
+        consumer.assign([PART])
+        consumer.seek_to_beginning(PART)
+        assert [next(consumer).value for _ in range(2)] == [b"before", b"after"]
+    finally:
+        consumer.close()
 
 
 @pytest.mark.parametrize("compression", [None, "gzip"])

@@ -90,6 +90,24 @@ def test_producing(store: LocalLogStore, ann: Wire) -> None:
     assert tried == {"mine": ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED}
 
 
+@pytest.mark.parametrize("transactional_id", [None, "t"])
+def test_producing_without_acks_is_refused_by_closing(
+    server: InProcessServer, store: LocalLogStore, transactional_id: str | None
+) -> None:
+    """Who waits for no answer must not get one: it would be taken for the next request's."""
+    allow(store, "ann", Operation.WRITE, TOPIC, "mine")
+    data = [{"index": 0, "records": encode_batch([b"x"])}]
+    topics = [{"name": name, "partition_data": data} for name in ("mine", "other")]
+    with logged_in(server, "ann") as ann:
+        ann.send(
+            "produce", 9, acks=0, timeout=1000, topic_data=topics,
+            transactional_id=transactional_id,
+        )  # fmt: skip
+        assert ann.is_closed()
+    highs = {topic.name: topic.partitions[0].log_end_offset for topic in store.describe_topics()}
+    assert highs == {"mine": 1 if transactional_id else 2, "other": 1}
+
+
 def fetch(wire: Wire, version: int, *topics: Any) -> dict[Any, tuple[int, bool]]:
     """topic -> (error, whether there are records)."""
     named = "topic_id" if version >= 13 else "topic"

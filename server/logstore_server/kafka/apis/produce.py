@@ -2,18 +2,19 @@
 
 The engine validates the batch, sets offsets and leader epoch, and appends the client's bytes; on a
 topic with a compression.type of its own it compresses them first, unless they are in that codec.
-acks=-1 is answered when the batch is as durable as its topic asks, 1 when it is written, 0 never.
+acks=-1 is answered when the batch is as durable as its topic asks, 1 when it is written, 0 never:
+if a batch of it fails, the connection is closed (../gate.py), which tells the client to look anew.
 Requests of one connection are appended in their order and may wait for the same flush.
 
 What each version added
-    4  nothing seen by brokers   5  log start offset      7  zstd is allowed
+    4  nothing seen by brokers   5  log start offset      7  zstd is allowed, before that refused
     8  record errors and a message                        9  flexible
    10  the new leader, if it moved                       13  topics by id
    11  TRANSACTION_ABORTABLE where a partition was not added to the transaction, before that
        INVALID_TXN_STATE                                 12  a transactional batch adds it (KIP-890)
 
 Versions 0 to 2 (records of old formats) are advertised, or librdkafka would stop compressing
-(KAFKA-18659), and not served.
+(KAFKA-18659), and not served: a request closes the connection, as it does at Kafka 4 (KIP-896).
 
 Not done: the request's timeout, as there are no replicas to wait for; a sync ends or fails.
 """
@@ -27,6 +28,7 @@ from typing import Any
 
 from logstore.api import Acks, Appended, TopicPartition
 from logstore.errors import (
+    BatchCompressionError,
     BatchRecordError,
     ConcurrentTransactionsError,
     InvalidBatchError,
@@ -35,13 +37,14 @@ from logstore.errors import (
     UnknownTopicError,
 )
 from logstore.pending import Pending
-from logstore.record import decode_records, parse_header
+from logstore.record import CODEC_NAMES, decode_records, parse_header
 from logstore_server.kafka.context import Request
 from logstore_server.kafka.encoding import Values
 from logstore_server.kafka.errors import ErrorCode, error_message
 from logstore_server.kafka.messages import Answer
 from logstore_server.kafka.transactions import version_of, writer_code
 
+ZSTD_VERSION = 7
 ABORTABLE_VERSION = 11
 IMPLICIT_VERSION = 12
 TOPIC_IDS_VERSION = 13
@@ -114,6 +117,8 @@ def _part(request: Request, topic: Any, partition: Any, acks: Acks | None) -> Pa
         name = topic.name
     if refused is None and partition.records is None:
         refused = InvalidBatchError("there are no records")
+    if refused is None and _is_early_zstd(request, partition.records):
+        refused = BatchCompressionError(f"zstd is allowed from version {ZSTD_VERSION} on")
     where = TopicPartition(name, partition.index)
     pending: Pending[Appended] = Pending()
     if refused is not None:
@@ -121,6 +126,15 @@ def _part(request: Request, topic: Any, partition: Any, acks: Acks | None) -> Pa
     return Part(
         topic, where, NO_RECORDS if partition.records is None else partition.records, pending
     )
+
+
+def _is_early_zstd(request: Request, data: memoryview) -> bool:
+    if request.version >= ZSTD_VERSION:
+        return False
+    try:
+        return CODEC_NAMES[parse_header(data).compression] == "zstd"
+    except (InvalidRequestError, IndexError):
+        return False  # the store says what is wrong with it
 
 
 def _are_light(request: Request, parts: list[Part]) -> bool:
@@ -150,7 +164,7 @@ def _append(request: Request, parts: list[Part], acks: Acks) -> None:
 
 
 def _answer(request: Request, parts: list[Part]) -> Answer:
-    if request.body.acks == 0:
+    if request.body.acks == 0 and all(part.pending.error is None for part in parts):
         return None
     topics: dict[int, dict[str, Any]] = {}
     for part in parts:
@@ -170,7 +184,7 @@ def _partition(request: Request, part: Part) -> Values:
     if error is not None:
         return {
             "index": part.where.partition,
-            "error_code": _code(request, error),
+            "error_code": _code(request, part, error),
             "base_offset": -1,
             "record_errors": _record_errors(part.data, error),
             "error_message": error_message(error),
@@ -186,9 +200,11 @@ def _partition(request: Request, part: Part) -> Values:
     }
 
 
-def _code(request: Request, error: LogStoreError) -> ErrorCode:
+def _code(request: Request, part: Part, error: LogStoreError) -> ErrorCode:
     if request.body.acks not in ACKS:
         return ErrorCode.INVALID_REQUIRED_ACKS
+    if isinstance(error, BatchCompressionError) and _is_early_zstd(request, part.data):
+        return ErrorCode.UNSUPPORTED_COMPRESSION_TYPE
     if request.version >= TOPIC_IDS_VERSION and isinstance(error, UnknownTopicError):
         return ErrorCode.UNKNOWN_TOPIC_ID
     if isinstance(error, ConcurrentTransactionsError) and request.version < IMPLICIT_VERSION:

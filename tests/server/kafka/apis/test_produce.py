@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import threading
 import uuid
 
@@ -8,7 +9,8 @@ import pytest
 from logstore.api import FetchPosition, TopicSpec
 from logstore.record import CODEC_NAMES, decode_records, encode_batch, iter_batches, parse_header
 from logstore_server.kafka.errors import ErrorCode
-from tests.server.kafka.wire import Wire
+from tests.server.in_process import InProcessServer
+from tests.server.kafka.wire import Wire, raw_request
 
 VERSIONS = range(3, 14)
 
@@ -58,7 +60,7 @@ def stored(store, topic: str = "t") -> list[bytes | None]:
 def test_a_batch_is_stored(wire: Wire, store, version: int) -> None:
     store.create_topic(TopicSpec("t"))
     first = ask(wire, store, version, batch(b"a"))
-    second = ask(wire, store, version, batch(b"b", compression="zstd"))
+    second = ask(wire, store, version, batch(b"b", compression="lz4"))
     assert (first.error_code, first.base_offset, second.base_offset) == (0, 0, 1)
     assert stored(store) == [b"a", b"b"]
 
@@ -101,6 +103,57 @@ def test_without_acks_there_is_no_answer(wire: Wire, store) -> None:
     wire.send("produce", 9, **produce(store, batch(b"quiet"), acks=0))
     assert ask(wire, store, 9, batch(b"loud")).base_offset == 1
     assert stored(store) == [b"quiet", b"loud"]
+
+
+@pytest.mark.parametrize("version", [3, 9, 13])
+@pytest.mark.parametrize("records", [batch()[:-1], batch()], ids=["damaged", "no topic"])
+def test_without_acks_a_refused_batch_closes_the_connection(
+    wire: Wire, store, server: InProcessServer, version: int, records: bytes
+) -> None:
+    store.create_topic(TopicSpec("t"))
+    topic = "t" if records != batch() else "missing"
+    request = produce(store, batch(b"good"), acks=0)
+    bad = produce(store, records, topic=topic, acks=0)
+    request["topic_data"] += bad["topic_data"]
+    wire.send("produce", version, **request)
+    assert wire.is_closed()
+    with Wire(server.kafka) as other:
+        assert ask(other, store, 9, batch(b"next")).base_offset == 1
+    assert stored(store) == [b"good", b"next"]
+
+
+def test_without_acks_a_large_refused_batch_closes_the_connection_too(wire: Wire, store) -> None:
+    """One that is checked in a worker thread."""
+    store.create_topic(TopicSpec("t"))
+    records = bytearray(batch(b"v" * 500, compression="gzip"))
+    records[-1] ^= 1
+    wire.send("produce", 9, **produce(store, bytes(records), acks=0))
+    assert wire.is_closed()
+    assert stored(store) == []
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+@pytest.mark.parametrize("acks", [0, 1])
+def test_versions_of_old_formats_close_the_connection(
+    wire: Wire, store, version: int, acks: int
+) -> None:
+    """Advertised as they are, see the module."""
+    store.create_topic(TopicSpec("t"))
+    records = batch()
+    topic = struct.pack(">ih", 1, 1) + b"t"
+    body = struct.pack(">hi", acks, 1000) + topic
+    body += struct.pack(">iii", 1, 0, len(records)) + records
+    wire.socket.sendall(raw_request(0, version, body))
+    assert wire.is_closed()
+    assert stored(store) == []
+
+
+@pytest.mark.parametrize(("version", "code"), [(3, 76), (6, 76), (7, 0)])
+def test_zstd_is_allowed_from_version_7_on(wire: Wire, store, version: int, code: int) -> None:
+    store.create_topic(TopicSpec("t"))
+    compressed = batch(b"v" * 500, compression="zstd")
+    assert ask(wire, store, version, compressed).error_code == code
+    assert stored(store) == ([] if code else [b"v" * 500])
 
 
 def test_an_acks_that_is_none(wire: Wire, store) -> None:

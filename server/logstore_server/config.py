@@ -154,6 +154,7 @@ class KafkaConfig:
     request_bytes_max: int = 100 * MIB  # one frame; Kafka's socket.request.max.bytes
     requests_in_flight_max: int = 64  # taken and not answered, of one connection
     connections_max: int = 12_000
+    connections_idle_ms: int = 600_000  # then it is closed; Kafka's connections.max.idle.ms
     fetch_sessions_max: int = 1_000  # Kafka's max.incremental.fetch.session.cache.slots
     fetch_bytes_max: int = 55 * MIB  # one answer; Kafka's fetch.max.bytes
     security: KafkaSecurityConfig = field(default_factory=KafkaSecurityConfig)
@@ -165,6 +166,7 @@ class KafkaConfig:
         _check_range(self, "request_bytes_max", 64 * KIB, (1 << 31) - 1)
         _check_range(self, "requests_in_flight_max", 1, 10_000)
         _check_range(self, "connections_max", 1, 1_000_000)
+        _check_range(self, "connections_idle_ms", 1_000, (1 << 31) - 1)
         _check_range(self, "fetch_sessions_max", 0, 1_000_000)
         _check_range(self, "fetch_bytes_max", 1, 1 << 30)
 

@@ -109,6 +109,10 @@ def _broker_configs(request: Request) -> Iterator[tuple[str, str, int, str]]:
         "Connections at one time (kafka.connections_max).",
     )  # fmt: skip
     yield (
+        "connections.max.idle.ms", str(config.connections_idle_ms), LONG,
+        "A connection on which nothing moves for so long is closed (kafka.connections_idle_ms).",
+    )  # fmt: skip
+    yield (
         "fetch.max.bytes", str(config.fetch_bytes_max), INT,
         "The most that one fetch is answered with (kafka.fetch_bytes_max).",
     )  # fmt: skip

@@ -23,6 +23,7 @@ from logstore_server.kafka.throttling import Throttle
 # Where bytes of all connections arrive between frames: one read of one connection at a time.
 SCRATCH_BYTES = 64 * 1024
 BACKLOG = 1_024
+IDLE_SWEEPS = 4  # in the time after which a connection is idle
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class KafkaListener:
         self._messages: dict[tuple[int, int], Messages] = {}
         self._loading: dict[tuple[int, int], asyncio.Task[Messages]] = {}
         self._all_ended = asyncio.Event()
+        self._sweep: asyncio.TimerHandle | None = None
 
     # --- the lifecycle ----------------------------------------------------------------------
 
@@ -77,6 +79,7 @@ class KafkaListener:
         port = self._server.sockets[0].getsockname()[1]
         self._serving.host = self._config.advertised_host or self._host.strip("[]")
         self._serving.port = self._config.advertised_port or port
+        self._sweep_later()
         return join_address(self._host, port)
 
     async def stop_accepting(self) -> None:
@@ -95,10 +98,27 @@ class KafkaListener:
                 _log.warning("%d Kafka clients were cut off", len(self._sessions))
 
     async def stop(self) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
         for session in list(self._sessions):
             session.abort()
         if self._server is not None:
             await self._server.wait_closed()
+
+    def _sweep_later(self) -> None:
+        seconds = self._config.connections_idle_ms / 1000 / IDLE_SWEEPS
+        self._sweep = asyncio.get_running_loop().call_later(seconds, self._close_idle)
+
+    def _close_idle(self) -> None:
+        """Also those whose client has vanished without a word, which nothing else would end."""
+        idle_s = self._config.connections_idle_ms / 1000
+        before = time.monotonic() - idle_s
+        idle = [session for session in self._sessions if session.is_idle_since(before)]
+        if idle:
+            _log.info("%d Kafka connections are closed: idle for %.0f s", len(idle), idle_s)
+        for session in idle:
+            session.abort()
+        self._sweep_later()
 
     # --- what sessions ask ------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
@@ -60,6 +61,8 @@ class Session(asyncio.BufferedProtocol):
         self._is_tls = False
         self._held_back: asyncio.TimerHandle | None = None  # by a quota, until then
         self._login_timer: asyncio.TimerHandle | None = None
+        self._moved_at = time.monotonic()  # when bytes last came or went
+        self._left_bytes = 0  # of an answer that the client is slow to take, when last looked at
 
     # --- asyncio's side ---------------------------------------------------------------------
 
@@ -84,6 +87,7 @@ class Session(asyncio.BufferedProtocol):
         return self._connection.buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
+        self._moved_at = time.monotonic()
         if self._ending:
             return
         try:
@@ -105,6 +109,7 @@ class Session(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        self._moved_at = time.monotonic()
         self._release_sent()
         self._pump()
 
@@ -127,6 +132,16 @@ class Session(asyncio.BufferedProtocol):
         self._ending = True
         if self._connection.in_flight == 0 and not self._write_paused:
             self._close()
+
+    def is_idle_since(self, moment: float) -> bool:
+        """Nothing has come or gone since then, and it is not the server that is waited for."""
+        if self._write_paused and self._transport is not None:
+            left_bytes = self._transport.get_write_buffer_size()
+            if left_bytes != self._left_bytes:  # a slow reader, but a reader
+                self._left_bytes = left_bytes
+                self._moved_at = time.monotonic()
+        is_waiting = self._connection.in_flight > 0 and not self._write_paused
+        return self._moved_at < moment and not (is_waiting or self._held_back)
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -311,6 +326,7 @@ class Session(asyncio.BufferedProtocol):
         output = self._connection.take_output()
         self._unsent += output.releases
         if output.parts:
+            self._moved_at = time.monotonic()
             if len(output.parts) == 1:
                 transport.write(output.parts[0])
             else:
